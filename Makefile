@@ -1,0 +1,28 @@
+# One command for each thing. CI runs `make test` and nothing else.
+.DEFAULT_GOAL := help
+.PHONY: help run test bench fuzz fmt lint audit
+
+help: ## show this list
+	@sed -n 's/^\([a-z]*\): ## /\1\t/p' Makefile | expand -t 8
+
+run: ## build the release binary and start it on the embedded log and store
+	cargo run --release --bin headwater -- dev
+
+test: ## install what the checks need, then run every check and every test
+	deploy/ci/test.sh
+
+bench: ## run our own benches; results go into docs/benchmarks.md by hand
+	cargo bench -p benches
+
+fuzz: ## run every fuzz target: FUZZ_SECONDS in all, 60 by default
+	fuzz/run.sh
+
+fmt: ## format all code
+	cargo fmt --all
+	cargo fmt --manifest-path fuzz/Cargo.toml
+
+lint: ## formatting and clippy, as `make test` does
+	deploy/ci/test.sh lint
+
+audit: ## licences, bans, sources and known flaws of what we depend on
+	deploy/ci/test.sh audit

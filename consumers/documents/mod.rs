@@ -1,0 +1,135 @@
+//! The documents projection: a row per document, a row per version of it, a row per project, a row per collection.
+//! The writers decide against these tables, and every read is answered from them.
+
+#[cfg(test)]
+mod live_tests;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use domain::documents::DocumentEvent;
+use domain::projects::{ProjectEvent, ProjectState};
+use domain::{Event, ProjectId, Recorded};
+use engine::{Fault, Projection};
+use readmodel::documents::{self as tables, Document, HistoryEntry};
+use readmodel::{Reader, Write};
+
+/// Makes the projection of one partition.
+pub(crate) fn make() -> Box<dyn Projection> {
+    Box::new(Documents::default())
+}
+
+#[derive(Default)]
+struct Documents {
+    projects: HashMap<ProjectId, ProjectState>,
+    /// Collections that have their row already, as `project/collection`.
+    collections: HashSet<String>,
+}
+
+#[async_trait]
+impl Projection for Documents {
+    async fn load(&mut self, reader: &dyn Reader) -> Result<(), Fault> {
+        *self = Self::default();
+        for (id, stored) in tables::projects(reader).await? {
+            for (collection, _) in tables::collections(reader, &id).await? {
+                self.collections.insert(format!("{id}/{collection}"));
+            }
+            if let Ok(state) = serde_json::from_slice(&stored.state) {
+                self.projects.insert(id, state);
+            }
+        }
+        Ok(())
+    }
+
+    async fn apply(
+        &mut self,
+        events: &[Arc<Recorded>],
+        _: &dyn Reader,
+        writes: &mut Vec<Write>,
+    ) -> Result<(), Fault> {
+        for recorded in events {
+            if let Err(error) = self.fold(recorded, writes) {
+                // Nothing that the writer appends can fail here; what does came from a damaged or newer log.
+                tracing::error!(position = %recorded.position, %error, "event not projected");
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Documents {
+    fn fold(
+        &mut self,
+        recorded: &Recorded,
+        writes: &mut Vec<Write>,
+    ) -> Result<(), domain::upcast::Undecodable> {
+        let event = &recorded.event;
+        if let Some(body) = DocumentEvent::decode(event)? {
+            self.fold_document(recorded, body, writes);
+        } else if let Some(body) = ProjectEvent::decode(event)? {
+            self.fold_project(event, body, writes);
+        }
+        Ok(())
+    }
+
+    fn fold_document(&mut self, recorded: &Recorded, body: DocumentEvent, writes: &mut Vec<Write>) {
+        let event = &recorded.event;
+        let Some((collection, id)) = event.stream.as_document() else { return };
+        let project = &event.project;
+        let offset = recorded.position.offset;
+        let (created_at, data) = match body {
+            DocumentEvent::Created { data, .. } => {
+                self.note_collection(project, collection, offset, writes);
+                (event.time, Some(data))
+            }
+            DocumentEvent::Updated { created_at, data, .. } => (created_at, Some(data)),
+            DocumentEvent::Deleted { created_at, .. } => (created_at, None),
+        };
+        let document = Document {
+            version: event.stream_version,
+            created_at,
+            updated_at: event.time,
+            offset,
+            data,
+        };
+        let entry = HistoryEntry {
+            version: event.stream_version,
+            offset,
+            time: event.time,
+            kind: event.kind.clone(),
+        };
+        writes.push(tables::put_document(project, collection, id, &document));
+        writes.push(tables::put_history(project, collection, id, &entry));
+    }
+
+    fn note_collection(
+        &mut self,
+        project: &ProjectId,
+        collection: &str,
+        offset: u64,
+        writes: &mut Vec<Write>,
+    ) {
+        let name = format!("{project}/{collection}");
+        if !self.collections.contains(&name) {
+            writes.push(tables::put_collection(project, collection, offset));
+            self.collections.insert(name);
+        }
+    }
+
+    fn fold_project(&mut self, event: &Event, body: ProjectEvent, writes: &mut Vec<Write>) {
+        let state = self.projects.remove(&event.project).unwrap_or_default();
+        let state = state.evolve(event, body);
+        let row = tables::Project {
+            version: state.version,
+            created_at: state.created_at,
+            updated_at: state.updated_at,
+            state: Bytes::from(serde_json::to_vec(&state).unwrap_or_default()),
+        };
+        writes.push(tables::put_project(&event.project, &row));
+        self.projects.insert(event.project.clone(), state);
+    }
+}

@@ -1,0 +1,48 @@
+//! A repeat gets the first answer: at once, in the same batch, after a restart; and a misuse is told.
+
+use bytes::Bytes;
+use domain::documents::Op;
+use domain::rejected::Reason;
+use engine::Error;
+
+use crate::testing::{Disk, commit, create_project, write};
+
+fn create(name: &str) -> Vec<domain::documents::Write> {
+    vec![write(name, Op::Create(Bytes::from_static(b"{}")))]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repeat_gets_the_first_answer_also_after_a_restart() {
+    let disk = Disk::new();
+    let engine = disk.start().await;
+    create_project(&engine).await;
+    let first = commit(&engine, create("a"), Some(("k", 1))).await.unwrap();
+    assert!(!first.replayed);
+    let again = commit(&engine, create("a"), Some(("k", 1))).await.unwrap();
+    assert!(again.replayed);
+    assert_eq!(again.events, first.events);
+    engine.stop().await.unwrap();
+
+    let engine = disk.start().await;
+    let again = commit(&engine, create("a"), Some(("k", 1))).await.unwrap();
+    assert_eq!(again.events, first.events);
+    let other = commit(&engine, create("b"), Some(("k", 2))).await.unwrap_err();
+    assert!(
+        matches!(&other, Error::Rejected(r) if r.reason == Reason::IdempotencyKeyReused),
+        "{other}"
+    );
+    engine.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn repeats_at_the_same_moment_are_one_write() {
+    let engine = Disk::new().start().await;
+    create_project(&engine).await;
+    let writes = || [create("a"), create("b")].concat();
+    let key = || Some(("k", 1));
+    let all = futures_util::future::join_all((0..20).map(|_| commit(&engine, writes(), key())));
+    let all: Vec<_> = all.await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(all.iter().filter(|one| !one.replayed).count(), 1);
+    assert!(all.iter().all(|one| one.events == all[0].events && one.events.len() == 2));
+    engine.stop().await.unwrap();
+}

@@ -1,0 +1,176 @@
+//! An engine with both consumers on memory backends, for tests: it can be stopped short at any commit of its tables and
+//! started again on what is left, as after a crash.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use async_trait::async_trait;
+use domain::command::{Body, Command, Context, Idempotency};
+use domain::documents::{ExpectedVersion, Op, Write};
+use domain::projects::ProjectCommand;
+use domain::{Actor, CollectionName, DocumentId, PartitionId, ProjectId};
+use engine::{Committed, Engine, Error, Metrics, Options, Parts};
+use readmodel::{Batch, Reader, Row, Scan, Space, SpaceId, Store, Table, Value};
+
+/// What outlives a crash.
+#[derive(Clone)]
+pub(crate) struct Disk {
+    pub(crate) log: Arc<eventlog::memory::Log>,
+    pub(crate) store: Arc<FusedStore>,
+}
+
+impl Disk {
+    pub(crate) fn new() -> Self {
+        let retention = eventlog::Retention::default();
+        Self {
+            log: Arc::new(eventlog::memory::Log::new(2, retention)),
+            store: Arc::new(FusedStore {
+                inner: Arc::new(readmodel::memory::Store::default()),
+                commits_left: Arc::new(AtomicI64::new(i64::MAX)),
+            }),
+        }
+    }
+
+    pub(crate) async fn start(&self) -> Arc<Engine> {
+        self.store.commits_left.store(i64::MAX, Ordering::SeqCst);
+        let parts = Parts {
+            log: Arc::clone(&self.log) as _,
+            store: Arc::clone(&self.store) as _,
+            documents: crate::DOCUMENTS,
+            idempotency: crate::IDEMPOTENCY,
+            options: Options {
+                write_wait_max: std::time::Duration::from_millis(300),
+                ..Options::default()
+            },
+            metrics: Arc::new(Metrics::register(&prometheus::Registry::new()).unwrap()),
+        };
+        Engine::start(parts, &|_, _, _| ()).await.unwrap()
+    }
+
+    /// From now on the tables take so many commits more, and then none until the next start.
+    pub(crate) fn fail_after(&self, commits: i64) {
+        self.store.commits_left.store(commits, Ordering::SeqCst);
+    }
+}
+
+/// A store whose commits fail from a chosen one on.
+pub(crate) struct FusedStore {
+    inner: Arc<readmodel::memory::Store>,
+    commits_left: Arc<AtomicI64>,
+}
+
+struct FusedSpace {
+    inner: Arc<dyn Space>,
+    commits_left: Arc<AtomicI64>,
+}
+
+#[async_trait]
+impl Store for FusedStore {
+    async fn open(&self, id: &SpaceId) -> Result<Arc<dyn Space>, readmodel::Error> {
+        let inner = self.inner.open(id).await?;
+        Ok(Arc::new(FusedSpace { inner, commits_left: Arc::clone(&self.commits_left) }))
+    }
+
+    async fn list(&self, consumer: &'static str) -> Result<Vec<SpaceId>, readmodel::Error> {
+        self.inner.list(consumer).await
+    }
+
+    async fn remove(&self, id: &SpaceId) -> Result<(), readmodel::Error> {
+        self.inner.remove(id).await
+    }
+
+    async fn active(
+        &self,
+        consumer: &'static str,
+        partition: PartitionId,
+    ) -> Result<Option<u32>, readmodel::Error> {
+        self.inner.active(consumer, partition).await
+    }
+
+    async fn activate(&self, id: &SpaceId) -> Result<(), readmodel::Error> {
+        self.inner.activate(id).await
+    }
+
+    async fn close(&self) -> Result<(), readmodel::Error> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Space for FusedSpace {
+    async fn commit(&self, batch: Batch) -> Result<(), readmodel::Error> {
+        if self.commits_left.fetch_sub(1, Ordering::SeqCst) <= 0 {
+            return Err(readmodel::Error::Closed);
+        }
+        self.inner.commit(batch).await
+    }
+
+    fn view(&self) -> Arc<dyn Reader> {
+        self.inner.view()
+    }
+}
+
+#[async_trait]
+impl Reader for FusedSpace {
+    async fn checkpoint(&self) -> Result<u64, readmodel::Error> {
+        self.inner.checkpoint().await
+    }
+
+    async fn get(
+        &self,
+        table: &'static Table,
+        key: &[Value],
+    ) -> Result<Option<Row>, readmodel::Error> {
+        self.inner.get(table, key).await
+    }
+
+    async fn scan(&self, table: &'static Table, scan: Scan) -> Result<Vec<Row>, readmodel::Error> {
+        self.inner.scan(table, scan).await
+    }
+
+    async fn digest(&self) -> Result<[u8; 32], readmodel::Error> {
+        self.inner.digest().await
+    }
+}
+
+pub(crate) fn project() -> ProjectId {
+    ProjectId::new("p").unwrap()
+}
+
+pub(crate) fn collection() -> CollectionName {
+    CollectionName::new("c").unwrap()
+}
+
+pub(crate) fn id(text: &str) -> DocumentId {
+    DocumentId::new(text).unwrap()
+}
+
+pub(crate) fn context(key: Option<(&str, u64)>) -> Context {
+    Context {
+        project: project(),
+        actor: Actor::Admin,
+        correlation_id: "test".into(),
+        causation_id: None,
+        depth: 0,
+        traceparent: None,
+        idempotency: key.map(|(key, fingerprint)| Idempotency { key: key.into(), fingerprint }),
+    }
+}
+
+pub(crate) async fn create_project(engine: &Engine) {
+    let body = Body::Project(ProjectCommand::Create { name: "P".to_owned() });
+    engine.submit(Command { context: context(None), body }).await.unwrap();
+}
+
+pub(crate) fn write(name: &str, op: Op) -> Write {
+    Write { collection: collection(), id: id(name), op, expected: ExpectedVersion::Any }
+}
+
+pub(crate) async fn commit(
+    engine: &Engine,
+    writes: Vec<Write>,
+    key: Option<(&str, u64)>,
+) -> Result<Committed, Error> {
+    let body = Body::Documents { writes, reads: Vec::new() };
+    engine.submit(Command { context: context(key), body }).await
+}

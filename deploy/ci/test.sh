@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# All checks in one fixed order, cargo's own tests last; the same here and in CI. Run by `make test`.
+#   deploy/ci/test.sh          everything
+#   deploy/ci/test.sh lint     formatting and clippy
+#   deploy/ci/test.sh audit    licences, bans, sources, advisories
+# Installs into the checkout only: .venv (schemathesis) and .tools (cargo-deny). On Debian as root it also installs
+# python3-venv when that is missing. FUZZ_SECONDS: fuzzing time in all, 60 by default, 0 for none.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+DENY_VERSION=0.20.2
+ADVISORIES=https://github.com/RustSec/advisory-db
+
+step() { printf '\n== %s\n' "$*"; }
+fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+need_tools() {
+    command -v cargo >/dev/null || fail "cargo is missing: install Rust (stable) with rustup"
+    command -v cc >/dev/null && command -v c++ >/dev/null \
+        || fail "a C and C++ compiler is missing: on Debian, apt-get install build-essential"
+    local component
+    for component in rustfmt:fmt clippy:clippy; do
+        cargo "${component#*:}" --version >/dev/null 2>&1 && continue
+        command -v rustup >/dev/null || fail "${component%:*} is missing, and so is rustup to add it"
+        rustup component add "${component%:*}"
+    done
+}
+
+need_python() {
+    local packages=deploy/ci/requirements.txt
+    cmp -s "$packages" .venv/installed.txt && .venv/bin/schemathesis --version >/dev/null 2>&1 && return
+    step "install schemathesis into .venv"
+    if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+        if [[ $(id -u) = 0 ]] && command -v apt-get >/dev/null; then
+            apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy python3 python3-venv
+        fi
+        python3 -c 'import ensurepip, venv' 2>/dev/null \
+            || fail "python3 with venv is missing: on Debian, apt-get install python3-venv"
+    fi
+    python3 -m venv --clear .venv
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check -r "$packages"
+    cp "$packages" .venv/installed.txt
+}
+
+need_deny() {
+    [[ $(.tools/bin/cargo-deny --version 2>/dev/null) = "cargo-deny $DENY_VERSION" ]] && return
+    step "install cargo-deny $DENY_VERSION into .tools (about three minutes of one core, once)"
+    cargo install --locked --version "$DENY_VERSION" --root .tools cargo-deny
+}
+
+lint() {
+    step "cargo fmt --check"
+    cargo fmt --all --check
+    cargo fmt --manifest-path fuzz/Cargo.toml --check
+    step "cargo clippy -D warnings"
+    cargo clippy --locked --workspace --all-targets -- -D warnings
+}
+
+audit() {
+    need_deny
+    step "cargo deny: licences, bans, sources"
+    .tools/bin/cargo-deny --locked check licenses bans sources
+    step "cargo deny: advisories"
+    if GIT_TERMINAL_PROMPT=0 timeout 20 git ls-remote -q "$ADVISORIES" HEAD >/dev/null 2>&1; then
+        .tools/bin/cargo-deny --locked check advisories
+    else
+        echo "NOT CHECKED: the advisory database can't be reached from here ($ADVISORIES)"
+    fi
+}
+
+need_tools
+case ${1:-all} in
+lint) lint ;;
+audit) audit ;;
+all)
+    need_python
+    lint
+    audit
+    step "fuzz targets"
+    fuzz/run.sh
+    step "cargo test"
+    export SCHEMATHESIS="$PWD/.venv/bin/schemathesis"
+    cargo test --locked --workspace
+    ;;
+*) fail "what is ${1}? Say nothing, lint or audit" ;;
+esac

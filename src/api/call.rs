@@ -1,0 +1,263 @@
+//! One request on its way through a handler: its parts, checked as they are taken out, and the way
+//! to the writer.
+
+use std::borrow::Cow;
+use std::rc::Rc;
+
+use actix_web::HttpRequest;
+use actix_web::http::header::{HeaderMap, HeaderName, IF_MATCH, IF_NONE_MATCH};
+use bytes::Bytes;
+use compact_str::CompactString;
+use domain::command::{self, Command, Context, IDEMPOTENCY_KEY_BYTES_MAX, Idempotency};
+use domain::ids::InvalidId;
+use domain::{CollectionName, DocumentId, KeyId, Position, ProjectId, Timestamp};
+use engine::{AsOf, Committed};
+use sha2::{Digest, Sha256};
+
+use crate::app::App;
+use crate::auth::{self, Principal, Scope};
+use crate::body::{self, Body};
+use crate::correlation::{self, CorrelationId};
+use crate::error::{Code, Problem};
+use crate::router::Parameters;
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const HEADWATER_AFTER: HeaderName = HeaderName::from_static("headwater-after");
+
+/// Documents in a page, where the client does not say.
+const PAGE_DEFAULT: usize = 100;
+
+/// Query parameters that a later version will know.
+const LATER: &[&str] = &["where", "orderBy", "fields", "count"];
+
+/// One request.
+pub(crate) struct Call {
+    /// What the worker has.
+    pub(crate) app: Rc<App>,
+    /// The request.
+    pub(crate) request: HttpRequest,
+    /// Its body, unread.
+    pub(crate) payload: Body,
+    /// Its conversation.
+    pub(crate) correlation_id: CorrelationId,
+    /// Where its path's parameters are.
+    pub(crate) parameters: Parameters,
+}
+
+impl Call {
+    /// The headers.
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        self.request.headers()
+    }
+
+    fn parameter(&self, index: usize) -> Cow<'_, str> {
+        self.parameters.get(self.request.path(), index)
+    }
+
+    fn id<T>(
+        &self,
+        index: usize,
+        name: &'static str,
+        make: impl Fn(&str) -> Result<T, InvalidId>,
+    ) -> Result<T, Problem> {
+        make(&self.parameter(index))
+            .map_err(|error| Problem::new(Code::InvalidId, error.to_string()).field(name))
+    }
+
+    /// The first parameter of a path, on routes that need no project to exist.
+    pub(crate) fn project(&self) -> Result<ProjectId, Problem> {
+        self.id(0, "project", ProjectId::new)
+    }
+
+    /// The second parameter of a path below `collections`.
+    pub(crate) fn collection(&self) -> Result<CollectionName, Problem> {
+        self.id(1, "collection", CollectionName::new)
+    }
+
+    /// The third parameter of a path below `documents`.
+    pub(crate) fn document(&self) -> Result<DocumentId, Problem> {
+        self.id(2, "id", DocumentId::new)
+    }
+
+    /// The second parameter of a path below `keys`.
+    pub(crate) fn key(&self) -> Result<KeyId, Problem> {
+        self.id(1, "key", KeyId::new)
+    }
+
+    /// Lets only the administrator through.
+    pub(crate) fn admin(&self) -> Result<(), Problem> {
+        auth::admin(&self.app, auth::bearer(self.headers())?)
+    }
+
+    /// Who asks, within the path's project.
+    pub(crate) fn scope(&self) -> Result<Scope, Problem> {
+        let token = auth::bearer(self.headers())?;
+        auth::in_project(&self.app, token, &self.parameter(0))
+    }
+
+    /// As [`Call::scope`], for those past the rules.
+    pub(crate) fn past_rules(&self) -> Result<Scope, Problem> {
+        self.scope()?.past_rules()
+    }
+
+    /// As [`Call::past_rules`], for a read: waits until it shows what the client has seen, by
+    /// `Headwater-After`.
+    pub(crate) async fn reading(&self) -> Result<Scope, Problem> {
+        let scope = self.past_rules()?;
+        let Some(value) = self.headers().get(HEADWATER_AFTER) else { return Ok(scope) };
+        let position = position(value.to_str().unwrap_or_default(), "Headwater-After")?;
+        let engine = &self.app.engine;
+        let end = engine.log().end(engine.partition_of(&scope.project));
+        if position.partition == engine.partition_of(&scope.project) && position.offset >= end {
+            // Nobody was ever told of it: there is nothing to wait for.
+            let newest = Position { offset: end.saturating_sub(1), ..position };
+            return Err(engine::Error::PositionAhead { position, newest }.into());
+        }
+        engine.wait_for(&scope.project, position).await?;
+        // The configuration may have changed by then, too.
+        self.past_rules()
+    }
+
+    /// The query, which may have only `known` parameters, each once.
+    pub(crate) fn query(&self, known: &[&'static str]) -> Result<Query, Problem> {
+        Query::parse(self.request.query_string(), known)
+    }
+
+    /// The whole body, of one of these media types.
+    pub(crate) async fn body(&mut self, media_types: &[&str]) -> Result<Bytes, Problem> {
+        let bytes_max = self.app.options.body_bytes_max;
+        body::check_headers(self.headers(), media_types, bytes_max)?;
+        body::read(&mut self.payload, bytes_max).await
+    }
+
+    /// Hands a command to the writer. `body` is the request's, to tell a repeat from a misuse of
+    /// its idempotency key.
+    pub(crate) async fn submit(
+        &self,
+        project: ProjectId,
+        principal: &Principal,
+        command: command::Body,
+        body: &[u8],
+    ) -> Result<Committed, Problem> {
+        let context = Context {
+            project,
+            actor: principal.actor(),
+            correlation_id: CompactString::new(self.correlation_id.as_str()),
+            causation_id: None,
+            depth: 0,
+            traceparent: correlation::traceparent(self.headers()),
+            idempotency: self.idempotency(body)?,
+        };
+        Ok(self.app.engine.submit(Command { context, body: command }).await?)
+    }
+
+    fn idempotency(&self, body: &[u8]) -> Result<Option<Idempotency>, Problem> {
+        let Some(value) = self.headers().get(IDEMPOTENCY_KEY) else { return Ok(None) };
+        let key = value.as_bytes();
+        let printable = key.iter().all(|b| (b' '..=b'~').contains(b));
+        if !printable || !(1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len()) {
+            let detail = "expected 1 to 255 printable ASCII characters";
+            return Err(Problem::parameter("Idempotency-Key", detail));
+        }
+        let header = |name| self.headers().get(name).map_or(&[][..], |value| value.as_bytes());
+        let uri = self.request.uri().path_and_query().map_or("", |part| part.as_str());
+        let parts = [
+            self.request.method().as_str().as_bytes(),
+            uri.as_bytes(),
+            header(IF_MATCH),
+            header(IF_NONE_MATCH),
+            body,
+        ];
+        let mut hash = Sha256::new();
+        for part in parts {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        let digest: [u8; 32] = hash.finalize().into();
+        let fingerprint = digest.first_chunk().copied().map_or(0, u64::from_be_bytes);
+        // Printable ASCII, as checked above.
+        let key = CompactString::new(value.to_str().unwrap_or_default());
+        Ok(Some(Idempotency { key, fingerprint }))
+    }
+}
+
+/// Reads a position; `name` is where it came from.
+pub(crate) fn position(text: &str, name: &'static str) -> Result<Position, Problem> {
+    let position: Result<Position, _> = text.parse();
+    position.map_err(|error| Problem::new(Code::InvalidPosition, error.to_string()).field(name))
+}
+
+/// A request's query, decoded.
+#[derive(Debug, Default)]
+pub(crate) struct Query(Vec<(&'static str, String)>);
+
+impl Query {
+    fn parse(text: &str, known: &[&'static str]) -> Result<Self, Problem> {
+        let mut query = Self::default();
+        if text.is_empty() {
+            return Ok(query);
+        }
+        for (name, value) in form_urlencoded::parse(text.as_bytes()) {
+            let Some(name) = known.iter().find(|known| **known == name) else {
+                return Err(unknown(&name));
+            };
+            if query.get(name).is_some() {
+                return Err(Problem::parameter(name, "given twice"));
+            }
+            query.0.push((name, value.into_owned()));
+        }
+        Ok(query)
+    }
+
+    /// The value of a parameter.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// `limit`: 1 to the largest page.
+    pub(crate) fn limit(&self, page_max: usize) -> Result<usize, Problem> {
+        let Some(text) = self.get("limit") else { return Ok(PAGE_DEFAULT.min(page_max)) };
+        match text.parse() {
+            Ok(limit) if (1..=page_max).contains(&limit) => Ok(limit),
+            _ => Err(Problem::parameter("limit", format!("expected 1 to {page_max}"))),
+        }
+    }
+
+    /// A parameter that is an id.
+    pub(crate) fn id<T>(
+        &self,
+        name: &'static str,
+        make: impl Fn(&str) -> Result<T, InvalidId>,
+    ) -> Result<Option<T>, Problem> {
+        let id = self.get(name).map(make).transpose();
+        id.map_err(|error| Problem::parameter(name, error.to_string()))
+    }
+
+    /// `asOf`: a position or a time.
+    pub(crate) fn as_of(&self) -> Result<Option<AsOf>, Problem> {
+        let Some(text) = self.get("asOf") else { return Ok(None) };
+        if let Ok(position) = text.parse::<Position>() {
+            return Ok(Some(AsOf::Position(position)));
+        }
+        let time = text.parse::<Timestamp>().map_err(|_| {
+            let detail = "expected a position (3-18421) or a time (2026-01-31T12:00:00Z)";
+            Problem::parameter("asOf", detail)
+        })?;
+        Ok(Some(AsOf::Time(time)))
+    }
+}
+
+fn unknown(name: &str) -> Problem {
+    match LATER.iter().find(|later| **later == name) {
+        Some(later) => Problem::new(
+            Code::Unsupported,
+            format!("{later} comes with queries, in a later version"),
+        )
+        .field(*later),
+        None => {
+            let shown: String = name.chars().take(64).collect();
+            Problem::new(Code::InvalidParameter, format!("there is no parameter {shown:?} here"))
+                .field(shown)
+        }
+    }
+}

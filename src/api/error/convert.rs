@@ -1,0 +1,82 @@
+//! Engine and domain errors as problems, written out one by one: a new error must choose its code
+//! here.
+
+use domain::json;
+use domain::rejected::{Part, Reason, Rejected};
+
+use super::{Code, Problem};
+
+impl From<engine::Error> for Problem {
+    fn from(error: engine::Error) -> Self {
+        use engine::Error;
+        let text = error.to_string();
+        match error {
+            Error::Rejected(rejected) => rejected.into(),
+            Error::Busy => Self::new(Code::Busy, text),
+            Error::StorageFull => Self::new(Code::StorageFull, text),
+            Error::OutcomeUnknown => Self::new(Code::OutcomeUnknown, text),
+            Error::StaleRead { .. } => Self::new(Code::StaleRead, text),
+            Error::PositionElsewhere { .. } => Self::new(Code::PositionElsewhere, text),
+            Error::PositionAhead { .. } => Self::new(Code::PositionAhead, text),
+            Error::Trimmed { .. } => Self::new(Code::HistoryTrimmed, text),
+            Error::NotFound(_) => Self::new(Code::NotFound, text),
+            // Paths, offsets and the like are for the operator.
+            Error::Unavailable(_)
+            | Error::AheadOfLog { .. }
+            | Error::ReadModel(_)
+            | Error::Corrupt(_) => {
+                Self::new(Code::Unavailable, "this part can't be served now; see the server's log")
+                    .cause(text)
+            }
+        }
+    }
+}
+
+impl From<Rejected> for Problem {
+    fn from(rejected: Rejected) -> Self {
+        let problem = Self::from(rejected.reason);
+        match rejected.part {
+            None => problem,
+            Some(Part::Write(index)) => problem.field(format!("/writes/{index}")),
+            Some(Part::Read(index)) => problem.field(format!("/reads/{index}")),
+        }
+    }
+}
+
+impl From<Reason> for Problem {
+    fn from(reason: Reason) -> Self {
+        let text = reason.to_string();
+        match reason {
+            Reason::ProjectNotFound => Self::new(Code::ProjectNotFound, text),
+            Reason::ProjectExists => Self::new(Code::ProjectExists, text),
+            Reason::KeyNotFound(_) => Self::new(Code::KeyNotFound, text),
+            Reason::CollectionNotFound(_) => Self::new(Code::CollectionNotFound, text),
+            Reason::TooMany { .. } => Self::new(Code::TooMany, text),
+            Reason::DocumentNotFound(..) => Self::new(Code::DocumentNotFound, text),
+            Reason::DocumentExists { actual } => {
+                Self::new(Code::DocumentExists, text).actual_version(Some(actual))
+            }
+            Reason::VersionMismatch { actual, .. } => {
+                Self::new(Code::VersionMismatch, text).actual_version(actual)
+            }
+            Reason::DocumentInvalid(invalid) => Self::of_json(&invalid, "the document after it"),
+            Reason::ImportInvalid(..) => Self::new(Code::ImportInvalid, text),
+            Reason::IdempotencyKeyReused => {
+                Self::new(Code::IdempotencyKeyReused, text).field("Idempotency-Key")
+            }
+        }
+    }
+}
+
+impl Problem {
+    /// JSON that can't be taken; `what` begins the sentence.
+    pub(crate) fn of_json(invalid: &json::Invalid, what: &str) -> Self {
+        let code = match invalid {
+            json::Invalid::Syntax(_) => Code::InvalidJson,
+            json::Invalid::NotAnObject => Code::InvalidBody,
+            json::Invalid::TooLarge { .. } => Code::DocumentTooLarge,
+            json::Invalid::TooDeep { .. } => Code::TooDeep,
+        };
+        Self::new(code, format!("{what} {invalid}"))
+    }
+}

@@ -1,0 +1,25 @@
+//! How clients reach Headwater: REST, WebSocket and server-sent events, who asks, and what an error
+//! looks like. Parses, checks and answers; decides nothing and stores nothing. Runs on actix
+//! workers, which must never block.
+
+mod answer;
+mod app;
+mod auth;
+mod body;
+mod call;
+mod condition;
+mod correlation;
+mod dispatch;
+mod document;
+mod error;
+mod metrics;
+mod openapi;
+mod router;
+mod routes;
+#[cfg(test)]
+mod scenarios;
+mod server;
+mod socket;
+
+pub use openapi::openapi;
+pub use server::{Options, Server};

@@ -1,0 +1,323 @@
+//! Collections: what a developer says of them. A collection needs no configuration to hold
+//! documents.
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use domain::projects::{self, CollectionConfig, CollectionState, ProjectCommand};
+use domain::rejected::Reason;
+use domain::{CollectionName, Timestamp, command};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::answer::{self, Answer};
+use crate::body::{self, JSON};
+use crate::call::Call;
+use crate::error::Problem;
+
+/// The longest rule, in bytes.
+const RULE_BYTES_MAX: usize = 10_000;
+/// The most indexes of a collection.
+const INDEXES_MAX: usize = 64;
+/// The most fields of an index.
+const INDEX_FIELDS_MAX: usize = 16;
+/// The longest name of a field, in bytes.
+const FIELD_BYTES_MAX: usize = 512;
+
+/// Who may do what, as CEL expressions. No rule means no access, but for a secret key.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Rules {
+    /// Read one document.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 10000)]
+    read: Option<String>,
+    /// Read documents by query.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 10000)]
+    list: Option<String>,
+    /// Make a document.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 10000)]
+    create: Option<String>,
+    /// Change a document.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 10000)]
+    update: Option<String>,
+    /// Delete a document.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 10000)]
+    delete: Option<String>,
+}
+
+/// Ascending or descending.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Direction {
+    /// Smallest first.
+    #[default]
+    Asc,
+    /// Largest first.
+    Desc,
+}
+
+/// One field of an index.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct IndexField {
+    /// Its name; nested fields with dots.
+    #[schema(min_length = 1, max_length = 512)]
+    field: String,
+    /// Its order.
+    #[serde(default)]
+    direction: Direction,
+}
+
+/// An index over one or more fields.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Index {
+    /// In order.
+    #[serde(deserialize_with = "body::objects")]
+    #[schema(min_items = 1, max_items = 16)]
+    fields: Vec<IndexField>,
+}
+
+/// What a developer says of a collection.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CollectionSettings {
+    /// Access rules.
+    #[serde(default, deserialize_with = "body::object")]
+    rules: Rules,
+    /// Indexes.
+    #[serde(default, deserialize_with = "body::objects")]
+    #[schema(max_items = 64)]
+    indexes: Vec<Index>,
+}
+
+/// A collection.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Collection)]
+pub(crate) struct CollectionBody {
+    /// Its name.
+    #[schema(value_type = String)]
+    name: CollectionName,
+    /// Whether it was configured, or merely has documents.
+    configured: bool,
+    /// Access rules.
+    rules: Rules,
+    /// Indexes.
+    indexes: Vec<Index>,
+    /// When it was first configured.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    created_at: Option<Timestamp>,
+    /// When it was last configured.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    updated_at: Option<Timestamp>,
+}
+
+/// A page of collections.
+#[derive(Serialize, Deserialize, ToSchema)]
+pub(crate) struct CollectionPage {
+    /// In the order of their names.
+    collections: Vec<CollectionBody>,
+    /// For the next page; `null` when there is none.
+    cursor: Option<String>,
+}
+
+/// Configures a collection; replaces all of its configuration.
+#[utoipa::path(
+    put, path = "/v1/projects/{project}/collections/{collection}",
+    operation_id = "putCollection", tag = "collections",
+    request_body(content = CollectionSettings),
+    responses(
+        (status = 200, description = "The collection, configured anew.", body = CollectionBody),
+        (status = 201, description = "The collection, configured.", body = CollectionBody),
+    ),
+)]
+pub(crate) async fn put(mut call: Call) -> Answer {
+    let scope = call.past_rules()?;
+    let collection = call.collection()?;
+    call.query(&[])?;
+    let body = call.body(JSON).await?;
+    let settings: CollectionSettings = body::parse(&body)?;
+    settings.check()?;
+    let config = CollectionConfig::from(settings);
+    let command = ProjectCommand::ConfigureCollection {
+        collection: collection.clone(),
+        config: config.clone(),
+    };
+    let command = command::Body::Project(command);
+    let project = scope.project;
+    let written = call.submit(project.clone(), &scope.principal, command, &body).await?;
+    let time = written.events.first().map(|first| first.event.time).unwrap_or_default();
+    let live = call.app.engine.catalog().project(&project);
+    let stored = live.as_ref().and_then(|live| live.state.collections.get(&collection));
+    let created_at = stored.map_or(time, |stored| stored.created_at);
+    let status = if created_at == time { StatusCode::CREATED } else { StatusCode::OK };
+    let state = CollectionState { config, created_at, updated_at: time };
+    let shown = CollectionBody::configured(collection, &state);
+    answer::committed(answer::json(status, &shown)?, &written)
+}
+
+/// Lists collections: those configured, and those that merely have or had documents.
+#[utoipa::path(
+    get, path = "/v1/projects/{project}/collections", operation_id = "listCollections",
+    tag = "collections",
+    params(
+        ("limit" = Option<u32>, Query, description = "Collections in the page.",
+            minimum = 1, maximum = 1000),
+        ("cursor" = Option<String>, Query, description = "The `cursor` of the page before.",
+            pattern = "^[A-Za-z0-9-][A-Za-z0-9_.-]{0,127}$"),
+    ),
+    responses((status = 200, description = "A page of collections.", body = CollectionPage)),
+)]
+pub(crate) async fn list(call: Call) -> Answer {
+    let scope = call.reading().await?;
+    let query = call.query(&["limit", "cursor"])?;
+    let limit = query.limit(call.app.options.page_max)?;
+    let after = query.id("cursor", CollectionName::new)?;
+    let configured = &scope.live.state.collections;
+    let mut names = call.app.engine.collections(&scope.project).await?;
+    names.extend(configured.keys().cloned());
+    names.retain(|name| after.as_ref().is_none_or(|after| name > after));
+    names.sort_unstable();
+    names.dedup();
+    let more = names.len() > limit;
+    names.truncate(limit);
+    let cursor = names.last().filter(|_| more).map(ToString::to_string);
+    let collections = names.into_iter().map(|name| match configured.get(&name) {
+        Some(state) => CollectionBody::configured(name, state),
+        None => CollectionBody::unconfigured(name),
+    });
+    answer::json(StatusCode::OK, &CollectionPage { collections: collections.collect(), cursor })
+}
+
+/// Gets a collection.
+#[utoipa::path(
+    get, path = "/v1/projects/{project}/collections/{collection}",
+    operation_id = "getCollection", tag = "collections",
+    responses((status = 200, description = "The collection.", body = CollectionBody)),
+)]
+pub(crate) async fn get(call: Call) -> Answer {
+    let scope = call.reading().await?;
+    let name = call.collection()?;
+    call.query(&[])?;
+    if let Some(state) = scope.live.state.collections.get(&name) {
+        return answer::json(StatusCode::OK, &CollectionBody::configured(name, state));
+    }
+    if call.app.engine.collections(&scope.project).await?.contains(&name) {
+        return answer::json(StatusCode::OK, &CollectionBody::unconfigured(name));
+    }
+    Err(Reason::CollectionNotFound(name).into())
+}
+
+/// Takes a collection's configuration back. Its documents stay.
+#[utoipa::path(
+    delete, path = "/v1/projects/{project}/collections/{collection}",
+    operation_id = "deleteCollection", tag = "collections",
+    responses((status = 204, description = "The collection is no longer configured.")),
+)]
+pub(crate) async fn delete(call: Call) -> Answer {
+    let scope = call.past_rules()?;
+    let collection = call.collection()?;
+    call.query(&[])?;
+    let command = command::Body::Project(ProjectCommand::DeleteCollection { collection });
+    let written = call.submit(scope.project, &scope.principal, command, &[]).await?;
+    answer::committed(HttpResponse::new(StatusCode::NO_CONTENT), &written)
+}
+
+impl CollectionBody {
+    fn configured(name: CollectionName, state: &CollectionState) -> Self {
+        Self {
+            name,
+            configured: true,
+            rules: Rules::from(&state.config.rules),
+            indexes: state.config.indexes.iter().map(Index::from).collect(),
+            created_at: Some(state.created_at),
+            updated_at: Some(state.updated_at),
+        }
+    }
+
+    fn unconfigured(name: CollectionName) -> Self {
+        let (rules, indexes) = (Rules::default(), Vec::new());
+        Self { name, configured: false, rules, indexes, created_at: None, updated_at: None }
+    }
+}
+
+impl CollectionSettings {
+    fn check(&self) -> Result<(), Problem> {
+        let Rules { read, list, create, update, delete } = &self.rules;
+        let rules = [
+            ("read", read),
+            ("list", list),
+            ("create", create),
+            ("update", update),
+            ("delete", delete),
+        ];
+        for (name, rule) in rules {
+            if rule.as_ref().is_some_and(|rule| rule.len() > RULE_BYTES_MAX) {
+                let detail = format!("a rule may have {RULE_BYTES_MAX} bytes");
+                return Err(Problem::body(format!("/rules/{name}"), detail));
+            }
+        }
+        if self.indexes.len() > INDEXES_MAX {
+            let detail = format!("a collection may have {INDEXES_MAX} indexes");
+            return Err(Problem::body("/indexes", detail));
+        }
+        for (i, index) in self.indexes.iter().enumerate() {
+            if !(1..=INDEX_FIELDS_MAX).contains(&index.fields.len()) {
+                let detail = format!("an index has 1 to {INDEX_FIELDS_MAX} fields");
+                return Err(Problem::body(format!("/indexes/{i}/fields"), detail));
+            }
+            for (j, field) in index.fields.iter().enumerate() {
+                if !(1..=FIELD_BYTES_MAX).contains(&field.field.len()) {
+                    let pointer = format!("/indexes/{i}/fields/{j}/field");
+                    let detail = format!("a field's name has 1 to {FIELD_BYTES_MAX} bytes");
+                    return Err(Problem::body(pointer, detail));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl From<CollectionSettings> for CollectionConfig {
+    fn from(settings: CollectionSettings) -> Self {
+        let Rules { read, list, create, update, delete } = settings.rules;
+        let field = |one: IndexField| projects::IndexField {
+            field: one.field,
+            direction: match one.direction {
+                Direction::Asc => projects::Direction::Asc,
+                Direction::Desc => projects::Direction::Desc,
+            },
+        };
+        let index =
+            |one: Index| projects::Index { fields: one.fields.into_iter().map(field).collect() };
+        Self {
+            rules: projects::Rules { read, list, create, update, delete },
+            indexes: settings.indexes.into_iter().map(index).collect(),
+        }
+    }
+}
+
+impl From<&projects::Rules> for Rules {
+    fn from(rules: &projects::Rules) -> Self {
+        let projects::Rules { read, list, create, update, delete } = rules.clone();
+        Self { read, list, create, update, delete }
+    }
+}
+
+impl From<&projects::Index> for Index {
+    fn from(index: &projects::Index) -> Self {
+        let field = |one: &projects::IndexField| IndexField {
+            field: one.field.clone(),
+            direction: match one.direction {
+                projects::Direction::Asc => Direction::Asc,
+                projects::Direction::Desc => Direction::Desc,
+            },
+        };
+        Self { fields: index.fields.iter().map(field).collect() }
+    }
+}

@@ -1,0 +1,219 @@
+//! Transactions: several writes, and reads that must still hold, all or none.
+
+use actix_web::http::StatusCode;
+use bytes::Bytes;
+use domain::documents::{ExpectedVersion, Op, ReadCheck, Write};
+use domain::json::Limits;
+use domain::{CollectionName, DocumentId, Recorded, command};
+use engine::Document;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use super::documents::{DocumentBody, new_id};
+use super::page::{write_items, write_position_field};
+use crate::answer::{self, Answer};
+use crate::body::{self, JSON};
+use crate::call::Call;
+use crate::document::{write_document, write_text};
+use crate::error::Problem;
+
+/// A transaction.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Commit<'a> {
+    /// In order: a later write sees an earlier one.
+    #[serde(borrow, deserialize_with = "body::objects")]
+    #[schema(min_items = 1, max_items = 500)]
+    writes: Vec<CommitWrite<'a>>,
+    /// Versions that must still hold.
+    #[serde(default, deserialize_with = "body::objects")]
+    #[schema(max_items = 500)]
+    reads: Vec<CommitRead>,
+}
+
+/// What a write does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum CommitOp {
+    /// Make it; refused when it exists.
+    Create,
+    /// Make it, or replace all of its data.
+    Replace,
+    /// Merge into it (RFC 7396).
+    Patch,
+    /// Delete it.
+    Delete,
+}
+
+/// One write of a transaction.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct CommitWrite<'a> {
+    /// What to do.
+    op: CommitOp,
+    /// Where.
+    #[schema(value_type = String, pattern = "^[A-Za-z0-9-][A-Za-z0-9_.-]{0,127}$")]
+    collection: CollectionName,
+    /// Which document; may be left out to create one.
+    #[schema(value_type = Option<String>, pattern = "^[A-Za-z0-9-][A-Za-z0-9_.-]{0,127}$")]
+    id: Option<DocumentId>,
+    /// The data, or the patch; none to delete.
+    #[serde(borrow)]
+    #[schema(value_type = Option<HashMap<String, Value>>)]
+    data: Option<&'a RawValue>,
+    /// The version that the document must have; 0 when it must not exist.
+    if_version: Option<u64>,
+}
+
+/// A read that a transaction relies on.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CommitRead {
+    /// Where.
+    #[schema(value_type = String, pattern = "^[A-Za-z0-9-][A-Za-z0-9_.-]{0,127}$")]
+    collection: CollectionName,
+    /// Which document.
+    #[schema(value_type = String, pattern = "^[A-Za-z0-9-][A-Za-z0-9_.-]{0,127}$")]
+    id: DocumentId,
+    /// The version that was read; 0 when there was no document.
+    version: u64,
+}
+
+/// What a transaction came to.
+#[derive(Serialize, Deserialize, ToSchema)]
+pub(crate) struct CommitResults {
+    /// Its last event.
+    position: String,
+    /// One for each write, in order.
+    results: Vec<CommitResult>,
+}
+
+/// What one write came to.
+#[derive(Serialize, Deserialize, ToSchema)]
+pub(crate) struct CommitResult {
+    /// Where.
+    collection: String,
+    /// Which document.
+    id: String,
+    /// Its version now.
+    version: u64,
+    /// What was done.
+    op: CommitOp,
+    /// The document now; none where it was deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    document: Option<DocumentBody>,
+}
+
+/// Writes several documents, all or none.
+#[utoipa::path(
+    post, path = "/v1/projects/{project}/commit", operation_id = "commit", tag = "documents",
+    request_body(content = Commit),
+    responses((status = 200, description = "Everything is written.", body = CommitResults)),
+)]
+pub(crate) async fn commit(mut call: Call) -> Answer {
+    let scope = call.past_rules()?;
+    call.query(&[])?;
+    let body = call.body(JSON).await?;
+    let commit: Commit<'_> = body::parse(&body)?;
+    let count_max = call.app.options.commit_writes_max;
+    if commit.writes.is_empty() || commit.writes.len() > count_max {
+        return Err(Problem::body("/writes", format!("expected 1 to {count_max} writes")));
+    }
+    if commit.reads.len() > count_max {
+        return Err(Problem::body("/reads", format!("expected at most {count_max} reads")));
+    }
+    let limits = call.app.engine.options().document;
+    let ops: Vec<CommitOp> = commit.writes.iter().map(|write| write.op).collect();
+    let mut writes = Vec::with_capacity(commit.writes.len());
+    for (index, write) in commit.writes.into_iter().enumerate() {
+        writes.push(write.into_write(index, limits)?);
+    }
+    let reads = commit.reads.into_iter().map(CommitRead::into_check).collect();
+    let command = command::Body::Documents { writes, reads };
+    let written = call.submit(scope.project, &scope.principal, command, &body).await?;
+    let mut results = Vec::with_capacity(ops.len());
+    for (recorded, op) in written.events.iter().zip(ops) {
+        results.push((recorded, op, Document::after(recorded)?));
+    }
+    let mut out = vec![b'{'];
+    write_items(&mut out, "results", &results, |out, (recorded, op, document)| {
+        write_result(out, recorded, *op, document.as_ref());
+    });
+    write_position_field(&mut out, "position", answer::last(&written)?);
+    out.push(b'}');
+    answer::committed(answer::json_bytes(StatusCode::OK, out), &written)
+}
+
+fn write_result(out: &mut Vec<u8>, recorded: &Recorded, op: CommitOp, document: Option<&Document>) {
+    let event = &recorded.event;
+    // Ids are of letters that JSON does not escape.
+    let (collection, id) = event.stream.as_document().unwrap_or_default();
+    write_text(
+        out,
+        format_args!(
+            "{{\"collection\":\"{collection}\",\"id\":\"{id}\",\"version\":{},\"op\":\"{}\"",
+            event.stream_version,
+            op.as_str(),
+        ),
+    );
+    if let Some(document) = document {
+        out.extend_from_slice(b",\"document\":");
+        write_document(out, document);
+    }
+    out.push(b'}');
+}
+
+impl CommitOp {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Replace => "replace",
+            Self::Patch => "patch",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+impl CommitRead {
+    fn into_check(self) -> ReadCheck {
+        ReadCheck { collection: self.collection, id: self.id, version: self.version }
+    }
+}
+
+impl CommitWrite<'_> {
+    fn into_write(self, index: usize, limits: Limits) -> Result<Write, Problem> {
+        let at = |name: &str| format!("/writes/{index}/{name}");
+        let name = self.op.as_str();
+        let data = |data: Option<&RawValue>| -> Result<Bytes, Problem> {
+            let raw =
+                data.ok_or_else(|| Problem::body(at("data"), format!("{name} needs data")))?;
+            body::document(raw.get().as_bytes(), limits).map_err(|p| p.field(at("data")))
+        };
+        let op = match self.op {
+            CommitOp::Create => Op::Create(data(self.data)?),
+            CommitOp::Replace => Op::Replace(data(self.data)?),
+            CommitOp::Patch => Op::Patch(data(self.data)?),
+            CommitOp::Delete if self.data.is_some() => {
+                return Err(Problem::body(at("data"), "delete takes no data"));
+            }
+            CommitOp::Delete => Op::Delete,
+        };
+        let expected = match self.if_version {
+            None => ExpectedVersion::Any,
+            Some(0) => ExpectedVersion::NoStream,
+            Some(_) if self.op == CommitOp::Create => {
+                let detail = "create makes what does not exist: expected 0 or nothing";
+                return Err(Problem::body(at("ifVersion"), detail));
+            }
+            Some(version) => ExpectedVersion::Exact(version),
+        };
+        let id = match (self.id, self.op) {
+            (Some(id), _) => id,
+            (None, CommitOp::Create) => new_id()?,
+            (None, _) => return Err(Problem::body(at("id"), format!("{name} needs an id"))),
+        };
+        Ok(Write { collection: self.collection, id, op, expected })
+    }
+}

@@ -1,0 +1,249 @@
+//! Documents: create, get, replace, patch, delete, and pages in the order of their ids.
+
+use std::collections::HashMap;
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::http::header;
+use domain::documents::{CREATED, ExpectedVersion, Op, Write};
+use domain::rejected::Reason;
+use domain::{CollectionName, DocumentId, ProjectId, Timestamp, command};
+use engine::{Committed, Document};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::page::{write_cursor, write_items, write_position_field};
+use crate::answer::{self, Answer};
+use crate::auth::Scope;
+use crate::body::{self, JSON, MERGE_PATCH};
+use crate::call::Call;
+use crate::condition;
+use crate::document::write_document;
+use crate::error::{Code, Problem};
+
+/// A document.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Document)]
+pub(crate) struct DocumentBody {
+    /// Its id.
+    #[schema(value_type = String)]
+    id: DocumentId,
+    /// Counts its changes, deletions included.
+    version: u64,
+    /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    /// When it was last changed.
+    #[schema(value_type = String, format = DateTime)]
+    updated_at: Timestamp,
+    /// The event that made it what it is.
+    position: String,
+    /// The JSON object that clients keep.
+    data: HashMap<String, Value>,
+}
+
+/// A page of documents.
+#[derive(Serialize, Deserialize, ToSchema)]
+pub(crate) struct DocumentPage {
+    /// In the order of their ids.
+    documents: Vec<DocumentBody>,
+    /// For the next page; `null` when there is none.
+    cursor: Option<String>,
+    /// Every event up to this one is in the page.
+    position: String,
+}
+
+/// Creates a document. Its body is the document's data; the server chooses the id, unless `id` is
+/// given.
+#[utoipa::path(
+    post, path = "/v1/projects/{project}/collections/{collection}/documents",
+    operation_id = "createDocument", tag = "documents",
+    params(("id" = Option<String>, Query, description = "The new document's id.",
+        pattern = "^[A-Za-z0-9-][A-Za-z0-9_.-]{0,127}$")),
+    request_body(content = HashMap<String, Value>),
+    responses((status = 201, description = "The new document.", body = DocumentBody)),
+)]
+pub(crate) async fn create(mut call: Call) -> Answer {
+    let scope = call.past_rules()?;
+    let collection = call.collection()?;
+    let id = call.query(&["id"])?.id("id", DocumentId::new)?.map_or_else(new_id, Ok)?;
+    let body = call.body(JSON).await?;
+    let op = Op::Create(data(&call, &body)?);
+    let write = Write { collection: collection.clone(), id, op, expected: ExpectedVersion::Any };
+    let project = scope.project.clone();
+    let written = submit(&call, scope, write, &body).await?;
+    let document = after(&written)?;
+    let mut response = answer::document(StatusCode::CREATED, &document);
+    let location = answer::text(&path(&project, &collection, &document.id));
+    response.headers_mut().insert(header::LOCATION, location);
+    answer::committed(response, &written)
+}
+
+/// Gets a document, now or as it was.
+#[utoipa::path(
+    get, path = "/v1/projects/{project}/collections/{collection}/documents/{id}",
+    operation_id = "getDocument", tag = "documents",
+    params(
+        ("asOf" = Option<String>, Query, description = "A position or an RFC 3339 time."),
+        ("If-None-Match" = Option<String>, Header, description = "Versions that the client has."),
+    ),
+    responses(
+        (status = 200, description = "The document.", body = DocumentBody),
+        (status = 304, description = "The client has this version."),
+    ),
+)]
+pub(crate) async fn get(call: Call) -> Answer {
+    let scope = call.reading().await?;
+    let (collection, id) = (call.collection()?, call.document()?);
+    let as_of = call.query(&["asOf"])?.as_of()?;
+    let engine = &call.app.engine;
+    let found = engine.document(&scope.project, &collection, &id, as_of).await?;
+    let Some(document) = found else {
+        return Err(Reason::DocumentNotFound(collection, id).into());
+    };
+    if condition::has_version(call.headers(), document.version)? {
+        let mut response = HttpResponse::new(StatusCode::NOT_MODIFIED);
+        response.headers_mut().insert(header::ETAG, condition::etag(document.version));
+        return Ok(response);
+    }
+    Ok(answer::document(StatusCode::OK, &document))
+}
+
+/// Creates a document or replaces all of its data.
+#[utoipa::path(
+    put, path = "/v1/projects/{project}/collections/{collection}/documents/{id}",
+    operation_id = "putDocument", tag = "documents",
+    params(
+        ("If-Match" = Option<String>, Header, description = "`*`, or the version in quotes.",
+        pattern = r#"^(\*|"[1-9][0-9]{0,17}")$"#),
+        ("If-None-Match" = Option<String>, Header, description = "`*`: it must not exist.",
+            pattern = r"^\*$"),
+    ),
+    request_body(content = HashMap<String, Value>),
+    responses(
+        (status = 200, description = "The document, replaced.", body = DocumentBody),
+        (status = 201, description = "The document, created.", body = DocumentBody),
+    ),
+)]
+pub(crate) async fn put(mut call: Call) -> Answer {
+    let scope = call.past_rules()?;
+    let (collection, id) = (call.collection()?, call.document()?);
+    call.query(&[])?;
+    let expected = condition::if_match_or_none(call.headers())?;
+    let body = call.body(JSON).await?;
+    let op = Op::Replace(data(&call, &body)?);
+    let write = Write { collection, id, op, expected };
+    let written = submit(&call, scope, write, &body).await.map_err(Problem::of_precondition)?;
+    let was_created = written.events.last().is_some_and(|last| last.event.kind == CREATED);
+    let status = if was_created { StatusCode::CREATED } else { StatusCode::OK };
+    answer::committed(answer::document(status, &after(&written)?), &written)
+}
+
+/// Merges into a document by RFC 7396: `null` takes a field away, arrays are replaced.
+#[utoipa::path(
+    patch, path = "/v1/projects/{project}/collections/{collection}/documents/{id}",
+    operation_id = "patchDocument", tag = "documents",
+    params(("If-Match" = Option<String>, Header, description = "`*`, or the version in quotes.",
+        pattern = r#"^(\*|"[1-9][0-9]{0,17}")$"#)),
+    request_body(content(
+        (HashMap<String, Value> = "application/json"),
+        (HashMap<String, Value> = "application/merge-patch+json"),
+    )),
+    responses((status = 200, description = "The document, changed.", body = DocumentBody)),
+)]
+pub(crate) async fn patch(mut call: Call) -> Answer {
+    let scope = call.past_rules()?;
+    let (collection, id) = (call.collection()?, call.document()?);
+    call.query(&[])?;
+    let expected = condition::if_match(call.headers())?;
+    let body = call.body(MERGE_PATCH).await?;
+    let op = Op::Patch(data(&call, &body)?);
+    let write = Write { collection, id, op, expected };
+    let written = submit(&call, scope, write, &body).await.map_err(Problem::of_precondition)?;
+    answer::committed(answer::document(StatusCode::OK, &after(&written)?), &written)
+}
+
+/// Deletes a document. Its history stays.
+#[utoipa::path(
+    delete, path = "/v1/projects/{project}/collections/{collection}/documents/{id}",
+    operation_id = "deleteDocument", tag = "documents",
+    params(("If-Match" = Option<String>, Header, description = "`*`, or the version in quotes.",
+        pattern = r#"^(\*|"[1-9][0-9]{0,17}")$"#)),
+    responses((status = 204, description = "The document is deleted.")),
+)]
+pub(crate) async fn delete(call: Call) -> Answer {
+    let scope = call.past_rules()?;
+    let (collection, id) = (call.collection()?, call.document()?);
+    call.query(&[])?;
+    let expected = condition::if_match(call.headers())?;
+    let write = Write { collection, id, op: Op::Delete, expected };
+    let written = submit(&call, scope, write, &[]).await.map_err(Problem::of_precondition)?;
+    answer::committed(HttpResponse::new(StatusCode::NO_CONTENT), &written)
+}
+
+/// Lists a collection in the order of ids, now or as it was.
+#[utoipa::path(
+    get, path = "/v1/projects/{project}/collections/{collection}/documents",
+    operation_id = "listDocuments", tag = "documents",
+    params(
+        ("limit" = Option<u32>, Query, description = "Documents in the page.",
+            minimum = 1, maximum = 1000),
+        ("cursor" = Option<String>, Query, description = "The `cursor` of the page before.",
+            pattern = "^[A-Za-z0-9-][A-Za-z0-9_.-]{0,127}$"),
+        ("asOf" = Option<String>, Query, description = "A position or an RFC 3339 time."),
+    ),
+    responses((status = 200, description = "A page of documents.", body = DocumentPage)),
+)]
+pub(crate) async fn list(call: Call) -> Answer {
+    let scope = call.reading().await?;
+    let collection = call.collection()?;
+    let query = call.query(&["limit", "cursor", "asOf"])?;
+    let limit = query.limit(call.app.options.page_max)?;
+    let after = query.id("cursor", DocumentId::new)?;
+    let as_of = query.as_of()?;
+    let engine = &call.app.engine;
+    let page = engine.documents(&scope.project, &collection, after.as_ref(), limit, as_of).await?;
+    let mut body = vec![b'{'];
+    write_items(&mut body, "documents", &page.documents, write_document);
+    write_cursor(&mut body, page.next.as_ref().map(DocumentId::as_str));
+    write_position_field(&mut body, "position", page.position);
+    body.push(b'}');
+    Ok(answer::json_bytes(StatusCode::OK, body))
+}
+
+/// Where a document is.
+fn path(project: &ProjectId, collection: &CollectionName, id: &DocumentId) -> String {
+    format!("/v1/projects/{project}/collections/{collection}/documents/{id}")
+}
+
+/// An id of the server's choice.
+pub(crate) fn new_id() -> Result<DocumentId, Problem> {
+    let mut buffer = Uuid::encode_buffer();
+    let text = Uuid::now_v7().hyphenated().encode_lower(&mut buffer);
+    DocumentId::new(text).map_err(|error| Problem::new(Code::Internal, error.to_string()))
+}
+
+fn data(call: &Call, body: &[u8]) -> Result<bytes::Bytes, Problem> {
+    body::document(body, call.app.engine.options().document).map_err(|problem| problem.field(""))
+}
+
+/// Hands one write to the writer.
+pub(super) async fn submit(
+    call: &Call,
+    scope: Scope,
+    write: Write,
+    body: &[u8],
+) -> Result<Committed, Problem> {
+    let command = command::Body::Documents { writes: vec![write], reads: Vec::new() };
+    let written = call.submit(scope.project, &scope.principal, command, body).await;
+    written.map_err(Problem::of_single_write)
+}
+
+/// The document that a write left behind.
+pub(super) fn after(written: &Committed) -> Result<Document, Problem> {
+    let last = written.events.last().map(|last| Document::after(last)).transpose()?;
+    last.flatten().ok_or_else(|| Problem::new(Code::Internal, "the write left no document"))
+}

@@ -1,0 +1,120 @@
+//! Every route there is, in one list; one file per resource with its handlers and its bodies.
+//! The router, the metrics and the OpenAPI document are all made from this list.
+
+pub(crate) mod collections;
+pub(crate) mod commit;
+pub(crate) mod documents;
+pub(crate) mod events;
+pub(crate) mod history;
+pub(crate) mod import;
+pub(crate) mod keys;
+pub(crate) mod page;
+pub(crate) mod projects;
+pub(crate) mod status;
+
+use actix_web::http::Method;
+use futures_util::future::LocalBoxFuture;
+
+use crate::answer::Answer;
+use crate::call::Call;
+use crate::error::Code;
+use crate::socket::{sse, websocket};
+
+/// Answers a request.
+pub(crate) type Handler = fn(Call) -> LocalBoxFuture<'static, Answer>;
+
+/// Who may call a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Anybody.
+    Open,
+    /// The server's administrator.
+    Admin,
+    /// Who has a key of the project, or is the administrator.
+    Project,
+}
+
+/// One method of one path.
+#[derive(Debug)]
+pub(crate) struct Route {
+    /// The method.
+    pub(crate) method: Method,
+    /// The path, with `{names}` for its parameters.
+    pub(crate) pattern: &'static str,
+    /// Who may call it.
+    pub(crate) access: Access,
+    /// What it answers when something is wrong, beside what all routes of its kind do.
+    pub(crate) errors: &'static [Code],
+    /// What answers it.
+    pub(crate) handler: Handler,
+}
+
+impl Route {
+    /// Whether it writes to the log.
+    pub(crate) fn is_write(&self) -> bool {
+        self.method != Method::GET
+    }
+}
+
+macro_rules! routes {
+    ($($method:ident $pattern:literal $access:ident $handler:path, [$($code:ident)*];)*) => {
+        /// Every route.
+        pub(crate) static ROUTES: &[Route] = &[
+            $(Route {
+                method: Method::$method,
+                pattern: $pattern,
+                access: Access::$access,
+                errors: &[$(Code::$code),*],
+                handler: |call| Box::pin($handler(call)),
+            },)*
+        ];
+    };
+}
+
+routes! {
+    GET "/v1/projects/{project}/collections/{collection}/documents/{id}" Project documents::get,
+        [DocumentNotFound HistoryTrimmed];
+    PUT "/v1/projects/{project}/collections/{collection}/documents/{id}" Project documents::put,
+        [VersionMismatch DocumentTooLarge TooDeep];
+    PATCH "/v1/projects/{project}/collections/{collection}/documents/{id}" Project
+        documents::patch,
+        [DocumentNotFound VersionMismatch DocumentTooLarge TooDeep];
+    DELETE "/v1/projects/{project}/collections/{collection}/documents/{id}" Project
+        documents::delete, [DocumentNotFound VersionMismatch];
+    POST "/v1/projects/{project}/collections/{collection}/documents" Project documents::create,
+        [DocumentExists DocumentTooLarge TooDeep];
+    GET "/v1/projects/{project}/collections/{collection}/documents" Project documents::list,
+        [HistoryTrimmed Unsupported];
+    GET "/v1/projects/{project}/collections/{collection}/documents/{id}/history" Project
+        history::list, [DocumentNotFound];
+    POST "/v1/projects/{project}/collections/{collection}/documents/{id}/restore" Project
+        history::restore,
+        [VersionNotFound VersionWasDeletion VersionMismatch];
+    POST "/v1/projects/{project}/commit" Project commit::commit,
+        [DocumentNotFound DocumentExists VersionMismatch DocumentTooLarge TooDeep];
+    GET "/v1/projects/{project}/events" Project events::list,
+        [HistoryTrimmed];
+    GET "/v1/projects/{project}/collections" Project collections::list, [];
+    GET "/v1/projects/{project}/collections/{collection}" Project collections::get,
+        [CollectionNotFound];
+    PUT "/v1/projects/{project}/collections/{collection}" Project collections::put, [TooMany];
+    DELETE "/v1/projects/{project}/collections/{collection}" Project collections::delete,
+        [CollectionNotFound];
+    GET "/v1/projects/{project}/realtime" Open websocket::connect,
+        [InvalidId InvalidParameter Busy];
+    GET "/v1/projects/{project}/realtime/events" Project sse::follow, [InvalidPosition Busy];
+    POST "/v1/projects/{project}/import" Admin import::import,
+        [InvalidId ProjectNotFound ImportInvalid];
+    POST "/v1/projects/{project}/keys" Project keys::create, [TooMany];
+    GET "/v1/projects/{project}/keys" Project keys::list, [];
+    DELETE "/v1/projects/{project}/keys/{key}" Project keys::delete, [KeyNotFound];
+    GET "/v1/projects/{project}" Project projects::get, [];
+    PATCH "/v1/projects/{project}" Project projects::patch, [];
+    DELETE "/v1/projects/{project}" Admin projects::delete, [InvalidId ProjectNotFound];
+    POST "/v1/projects" Admin projects::create, [ProjectExists];
+    GET "/v1/projects" Admin projects::list, [];
+    GET "/healthz" Open status::health, [];
+    GET "/readyz" Open status::ready, [];
+    GET "/metrics" Open status::metrics, [];
+    GET "/openapi.json" Open status::openapi, [];
+}

@@ -1,0 +1,84 @@
+//! The server itself: whether it lives, whether it can work, what it counts and what it offers.
+//! Open to anybody who reaches the port, and free of anything about projects.
+
+use actix_web::http::StatusCode;
+use prometheus::TextEncoder;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::answer::{self, Answer};
+use crate::call::Call;
+use crate::error::{Code, Problem};
+
+/// That the process answers.
+#[derive(Serialize, Deserialize, ToSchema)]
+pub(crate) struct Health {
+    /// Always `ok`.
+    status: String,
+}
+
+/// Whether the server can do its work.
+#[derive(Serialize, Deserialize, ToSchema)]
+pub(crate) struct Readiness {
+    /// `ready` or `unready`.
+    status: String,
+    /// What an answered write survives: `fsync` (a power cut) or `relaxed` (a crash of the
+    /// process).
+    durability: String,
+    /// What is in the way.
+    reasons: Vec<String>,
+}
+
+/// Says that the process answers.
+#[utoipa::path(
+    get, path = "/healthz", operation_id = "health", tag = "server",
+    responses((status = 200, description = "The process answers.", body = Health)),
+)]
+pub(crate) async fn health(_call: Call) -> Answer {
+    answer::json(StatusCode::OK, &Health { status: "ok".to_owned() })
+}
+
+/// Says whether every partition takes reads and writes.
+#[utoipa::path(
+    get, path = "/readyz", operation_id = "ready", tag = "server",
+    responses(
+        (status = 200, description = "Every partition serves.", body = Readiness),
+        (status = 503, description = "Some partition does not serve.", body = Readiness),
+    ),
+)]
+pub(crate) async fn ready(call: Call) -> Answer {
+    let mut reasons = call.app.engine.unready();
+    if *call.app.stopping.borrow() {
+        reasons.push("the server is stopping".to_owned());
+    }
+    let (status, text) = match reasons.is_empty() {
+        true => (StatusCode::OK, "ready"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "unready"),
+    };
+    let durability = call.app.options.durability.clone();
+    answer::json(status, &Readiness { status: text.to_owned(), durability, reasons })
+}
+
+/// What the server counts, in Prometheus' text format. Keep it from the public by your proxy or
+/// firewall.
+#[utoipa::path(
+    get, path = "/metrics", operation_id = "metrics", tag = "server",
+    responses((status = 200, description = "Metrics.", body = String, content_type = "text/plain")),
+)]
+pub(crate) async fn metrics(call: Call) -> Answer {
+    let mut text = String::new();
+    TextEncoder::new()
+        .encode_utf8(&call.app.registry.gather(), &mut text)
+        .map_err(|error| Problem::new(Code::Internal, format!("metrics: {error}")))?;
+    Ok(answer::bytes(StatusCode::OK, text, "text/plain; version=0.0.4; charset=utf-8"))
+}
+
+/// This document.
+#[utoipa::path(
+    get, path = "/openapi.json", operation_id = "openapi", tag = "server",
+    responses((status = 200, description = "OpenAPI 3.1.", content_type = "application/json",
+        body = std::collections::HashMap<String, serde_json::Value>)),
+)]
+pub(crate) async fn openapi(call: Call) -> Answer {
+    Ok(answer::bytes(StatusCode::OK, call.app.openapi.clone(), "application/json"))
+}

@@ -1,0 +1,102 @@
+//! Transactions: all or none, what each write came to, and where a bad one is.
+
+use serde_json::json;
+
+use super::Rig;
+
+#[actix_web::test]
+async fn a_commit_is_all_or_none() {
+    let rig = Rig::new().await;
+    let commit = json!({"writes": [
+        {"op": "create", "collection": "c", "data": {"n": 1}},
+        {"op": "replace", "collection": "c", "id": "a", "data": {"n": 2}, "ifVersion": 0},
+        {"op": "patch", "collection": "c", "id": "a", "data": {"m": 3}},
+        {"op": "delete", "collection": "c", "id": "a", "ifVersion": 2},
+    ], "reads": [{"collection": "c", "id": "b", "version": 0}]});
+    let done = rig.ask("POST", "commit", &[], &commit.to_string()).await;
+    assert_eq!(done.status, 200, "{}", done.text);
+    assert_eq!(done.json()["position"], "0-4");
+    assert_eq!(done.header("headwater-position"), "0-4");
+    let results = &done.json()["results"];
+    assert_eq!(results[0]["document"]["data"], json!({"n": 1}));
+    assert_eq!(results[2]["document"]["data"], json!({"n": 2, "m": 3}));
+    assert_eq!(results[3], json!({"collection": "c", "id": "a", "version": 3, "op": "delete"}));
+
+    let failing = json!({"writes": [
+        {"op": "create", "collection": "c", "id": "x", "data": {}},
+        {"op": "patch", "collection": "c", "id": "none", "data": {}},
+    ]});
+    let failed = rig.ask("POST", "commit", &[], &failing.to_string()).await;
+    assert_eq!((failed.status, failed.code().as_str()), (404, "document-not-found"));
+    assert_eq!(failed.json()["field"], "/writes/1");
+    assert_eq!(rig.ask("GET", "collections/c/documents/x", &[], "").await.status, 404);
+
+    let stale = json!({"writes": [{"op": "create", "collection": "c", "data": {}}],
+        "reads": [{"collection": "c", "id": "a", "version": 2}]});
+    let stale = rig.ask("POST", "commit", &[], &stale.to_string()).await;
+    assert_eq!((stale.status, stale.code().as_str()), (409, "version-mismatch"));
+    assert_eq!(stale.json()["field"], "/reads/0");
+    assert_eq!(stale.json()["actualVersion"], json!(null));
+}
+
+#[actix_web::test]
+async fn a_repeated_commit_keeps_its_ids() {
+    let rig = Rig::new().await;
+    let body = r#"{"writes":[{"op":"create","collection":"c","data":{"big":1234567890123456789.10}},
+        {"op":"create","collection":"c","data":{}}]}"#;
+    let key = [("Idempotency-Key", "k")];
+    let first = rig.ask("POST", "commit", &key, body).await;
+    let repeat = rig.ask("POST", "commit", &key, body).await;
+    assert_eq!((repeat.status, &repeat.text), (200, &first.text));
+    assert!(first.text.contains("1234567890123456789.10"));
+    assert_eq!(repeat.header("idempotency-replayed"), "true");
+}
+
+#[actix_web::test]
+async fn bad_commits_say_where() {
+    let rig = Rig::new().await;
+    let one = |write: &str| format!(r#"{{"writes":[{write}]}}"#);
+    let deep = format!("{{\"a\":{}{}}}", "[".repeat(64), "]".repeat(64));
+    let rows = [
+        ("{}".to_owned(), "invalid-body", ""),
+        (r#"{"writes":[]}"#.to_owned(), "invalid-body", "/writes"),
+        (r#"{"writes":7}"#.to_owned(), "invalid-body", "/writes"),
+        (r#"[[],[]]"#.to_owned(), "invalid-body", ""),
+        (one(r#"["create","c","a",{},0]"#), "invalid-body", "/writes/0"),
+        (r#"{"writes":[],"more":1}"#.to_owned(), "invalid-body", ""),
+        (one(r#"{"op":"make","collection":"c"}"#), "invalid-body", "/writes/0/op"),
+        (one(r#"{"op":"create","collection":"_c"}"#), "invalid-body", "/writes/0/collection"),
+        (one(r#"{"op":"create","collection":"c"}"#), "invalid-body", "/writes/0/data"),
+        (one(r#"{"op":"create","collection":"c","data":[]}"#), "invalid-body", "/writes/0/data"),
+        (one(r#"{"op":"patch","collection":"c","data":{}}"#), "invalid-body", "/writes/0/id"),
+        (
+            one(r#"{"op":"delete","collection":"c","id":"a","data":{}}"#),
+            "invalid-body",
+            "/writes/0/data",
+        ),
+        (
+            one(r#"{"op":"create","collection":"c","data":{},"ifVersion":1}"#),
+            "invalid-body",
+            "/writes/0/ifVersion",
+        ),
+        (
+            one(r#"{"op":"create","collection":"c","data":{},"ifVersion":-1}"#),
+            "invalid-body",
+            "/writes/0/ifVersion",
+        ),
+        (
+            one(&format!(r#"{{"op":"create","collection":"c","data":{deep}}}"#)),
+            "too-deep",
+            "/writes/0/data",
+        ),
+        ("{\"writes\":".to_owned(), "invalid-json", ""),
+    ];
+    for (body, code, field) in rows {
+        let reply = rig.ask("POST", "commit", &[], &body).await;
+        assert_eq!((reply.status, reply.code().as_str()), (400, code), "{body}: {}", reply.text);
+        if code != "invalid-json" {
+            let found = reply.json()["field"].as_str().unwrap_or_default().to_owned();
+            assert!(found.starts_with(field), "{body}: {found}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! `GET /realtime/events`: one subscription as Server-Sent Events. Ids are positions, so that a client that sends
+//! `Last-Event-ID` goes on exactly where it was.
+
+use std::rc::Rc;
+
+use actix_web::HttpResponse;
+use actix_web::body::BodyStream;
+use actix_web::http::header;
+use bytes::Bytes;
+use domain::{CollectionName, DocumentId, Position};
+use engine::hub::{Outgoing, Subscription, Target};
+use tokio::time::{Instant, interval_at};
+
+use super::frames::{SseFrames, sse_problem};
+use super::{Frames, Seat};
+use crate::answer::Answer;
+use crate::app::App;
+use crate::call::Call;
+use crate::correlation::CorrelationId;
+use crate::error::{Code, Problem};
+
+/// How long a browser waits before it connects again, in milliseconds.
+const RETRY_MS: u32 = 1_000;
+
+/// Follows a collection or a document as an event stream.
+#[utoipa::path(
+    get,
+    path = "/v1/projects/{project}/realtime/events",
+    tag = "realtime",
+    params(
+        ("project" = String, Path, description = "The project's id."),
+        ("collection" = String, Query, description = "The collection to follow."),
+        ("id" = Option<String>, Query, description = "One document of it, instead of all."),
+        (
+            "from" = Option<String>,
+            Query,
+            description = "The last position seen, to resume after; `Last-Event-ID` goes before it."
+        ),
+        ("Last-Event-ID" = Option<String>, Header, description = "The last position seen."),
+    ),
+    responses(
+        (
+            status = 200,
+            description = "`snapshot`, `change`, `live` and `problem` events, without an end.",
+            content_type = "text/event-stream",
+            body = String,
+        ),
+    ),
+    security(("bearer" = [])),
+)]
+pub(crate) async fn follow(call: Call) -> Answer {
+    let scope = call.past_rules()?;
+    let query = call.query(&["collection", "id", "from"])?;
+    let collection = query.get("collection").unwrap_or_default();
+    let collection = CollectionName::new(collection)
+        .map_err(|error| Problem::parameter("collection", error.to_string()))?;
+    let id = query.get("id").map(DocumentId::new).transpose();
+    let id = id.map_err(|error| Problem::parameter("id", error.to_string()))?;
+    let target = match id {
+        Some(id) => Target::Document(collection, id),
+        None => Target::Collection(collection),
+    };
+    let from = resume_after(&call, query.get("from"))?;
+    let seat = Seat::take(&call.app)?;
+    let outgoing = Outgoing::new(&call.app.engine.options().hub);
+    outgoing.push(Bytes::from(format!("retry: {RETRY_MS}\n\n")));
+    let correlation_id = call.correlation_id.as_str().to_owned();
+    let encoder = Rc::new(SseFrames { correlation_id });
+    let queue = Rc::clone(&outgoing);
+    let subscription = call.app.shard().subscribe(scope.project, target, from, queue, encoder);
+    let body = BodyStream::new(Frames(Rc::clone(&outgoing)));
+    actix_web::rt::spawn(keep(call.app, call.correlation_id, outgoing, subscription, seat));
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, "text/event-stream"))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        // Proxies must not hold frames back.
+        .insert_header(("X-Accel-Buffering", "no"))
+        .body(body))
+}
+
+/// Keeps the stream open, with a comment at each heartbeat, until the client or the server is gone.
+async fn keep(
+    app: Rc<App>,
+    correlation_id: CorrelationId,
+    outgoing: Rc<Outgoing>,
+    subscription: Subscription,
+    seat: Seat,
+) {
+    let heartbeat = app.options.heartbeat;
+    let mut beat = interval_at(Instant::now() + heartbeat, heartbeat);
+    let mut stopping = app.stopping.clone();
+    loop {
+        tokio::select! {
+            _ = beat.tick() => outgoing.push(Bytes::from_static(b": heartbeat\n\n")),
+            () = outgoing.closed() => break,
+            _ = stopping.wait_for(|stopping| *stopping) => {
+                let problem = Problem::new(Code::Unavailable, "the server is shutting down");
+                outgoing.push(sse_problem(&problem, correlation_id.as_str()));
+                break;
+            }
+        }
+    }
+    drop(subscription);
+    outgoing.end();
+    drop(seat);
+}
+
+fn resume_after(call: &Call, from: Option<&str>) -> Result<Option<Position>, Problem> {
+    let last = call.headers().get("Last-Event-ID").map(|id| id.to_str().unwrap_or("?"));
+    // A browser sends an empty id after a stream that gave none.
+    let last = last.filter(|id| !id.is_empty()).or(from);
+    let position = last.map(str::parse).transpose();
+    position.map_err(|error: domain::InvalidPosition| {
+        Problem::new(Code::InvalidPosition, error.to_string()).field("from")
+    })
+}

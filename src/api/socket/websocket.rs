@@ -1,0 +1,234 @@
+//! `GET /realtime`: one WebSocket with many subscriptions. A token is given in the first message or a header, never in
+//! the URL; whoever says nothing for two heartbeats is gone.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix_web::body::{BodyStream, MessageBody};
+use domain::ProjectId;
+use engine::hub::{Outgoing, Subscription, Target};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::frames::{self, WebSocketFrames};
+use super::incoming::{Incoming, Messages};
+use super::protocol::{self, Message};
+use super::{Frames, Seat};
+use crate::answer::Answer;
+use crate::app::App;
+use crate::auth;
+use crate::call::Call;
+use crate::correlation::CorrelationId;
+use crate::error::{Code, Problem};
+
+/// How long a client may take to say hello.
+const HELLO_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// Opens a WebSocket.
+#[utoipa::path(
+    get,
+    path = "/v1/projects/{project}/realtime",
+    tag = "realtime",
+    params(("project" = String, Path, description = "The project's id.")),
+    responses(
+        (status = 101, description = "The connection speaks the realtime protocol from now on."),
+    ),
+    security(("bearer" = []), ()),
+)]
+pub(crate) async fn connect(call: Call) -> Answer {
+    let project = call.project()?;
+    let header = auth::bearer(call.headers()).ok().map(str::to_owned);
+    let mut handshake = actix_http::ws::handshake(call.request.head())
+        .map_err(|error| Problem::new(Code::InvalidParameter, error.to_string()))?;
+    let seat = Seat::take(&call.app)?;
+    let outgoing = Outgoing::new(&call.app.engine.options().hub);
+    let body = BodyStream::new(Frames(Rc::clone(&outgoing))).boxed();
+    let response = handshake
+        .message_body(body)
+        .map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
+    let messages = Messages::new(call.payload.into_stream());
+    let connection = Connection {
+        app: call.app,
+        correlation_id: call.correlation_id,
+        project,
+        outgoing,
+        subscriptions: HashMap::new(),
+    };
+    actix_web::rt::spawn(async move {
+        connection.run(messages, header).await;
+        drop(seat);
+    });
+    Ok(response.into())
+}
+
+struct Connection {
+    app: Rc<App>,
+    correlation_id: CorrelationId,
+    project: ProjectId,
+    outgoing: Rc<Outgoing>,
+    subscriptions: HashMap<String, Subscription>,
+}
+
+/// Why a connection ends: the code and reason of its close frame.
+struct Close(u16, String);
+
+impl Connection {
+    async fn run(mut self, mut messages: Messages, header: Option<String>) {
+        let ended = match self.greet(&mut messages, header).await {
+            Ok(()) => self.serve(&mut messages).await,
+            Err(close) => Some(close),
+        };
+        self.subscriptions.clear();
+        if let Some(Close(code, reason)) = ended {
+            self.outgoing.push(frames::close(code, &reason));
+        }
+        self.outgoing.end();
+    }
+
+    /// Waits for `hello` and checks who is there.
+    async fn greet(
+        &mut self,
+        messages: &mut Messages,
+        header: Option<String>,
+    ) -> Result<(), Close> {
+        let first = async {
+            loop {
+                match messages.next().await {
+                    Incoming::Ping(payload) => self.outgoing.push(frames::pong(&payload)),
+                    Incoming::Pong => {}
+                    other => return other,
+                }
+            }
+        };
+        let text = match tokio::time::timeout(HELLO_WAIT_MAX, first).await {
+            Ok(Incoming::Text(text)) => text,
+            Ok(Incoming::Broken(code, reason)) => return Err(Close(code, reason.to_owned())),
+            Ok(_) => return Err(Close(1000, String::new())),
+            Err(_) => return Err(Close(1008, "no hello in time".to_owned())),
+        };
+        let hello = |detail: &str| self.refuse(&Problem::new(Code::InvalidBody, detail.to_owned()));
+        let (token, version) = match serde_json::from_slice(&text) {
+            Ok(Message::Hello { token, protocol }) => (token.or(header), protocol),
+            Ok(_) => return Err(hello("the first message must be a hello")),
+            Err(error) => return Err(hello(&error.to_string())),
+        };
+        if version != protocol::VERSION {
+            return Err(hello("this server speaks protocol 1"));
+        }
+        self.check(token.as_deref()).map_err(|problem| self.refuse(&problem))?;
+        let welcome = format!(
+            "{{\"op\":\"welcome\",\"session\":\"{}\",\"heartbeat\":{}}}",
+            uuid::Uuid::now_v7(),
+            self.app.options.heartbeat.as_secs()
+        );
+        self.outgoing.push(frames::json_message(&welcome));
+        Ok(())
+    }
+
+    fn check(&self, token: Option<&str>) -> Result<(), Problem> {
+        let token = token.ok_or_else(|| Problem::new(Code::Unauthorized, "say a token"))?;
+        auth::in_project(&self.app, token, self.project.as_str())?.past_rules()?;
+        Ok(())
+    }
+
+    fn refuse(&self, problem: &Problem) -> Close {
+        self.send_error(None, problem);
+        Close(problem.code().entry().close, problem.code().entry().title.to_owned())
+    }
+
+    fn send_error(&self, sub: Option<&str>, problem: &Problem) {
+        let message = frames::error_message(sub, problem, self.correlation_id.as_str());
+        self.outgoing.push(message);
+    }
+
+    /// Serves messages until somebody ends it; `None` when the client did.
+    async fn serve(&mut self, messages: &mut Messages) -> Option<Close> {
+        let heartbeat = self.app.options.heartbeat;
+        let mut beat = tokio::time::interval(heartbeat);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut stopping = self.app.stopping.clone();
+        let mut heard = Instant::now();
+        loop {
+            tokio::select! {
+                incoming = messages.next() => {
+                    heard = Instant::now();
+                    match incoming {
+                        Incoming::Text(text) => self.answer(&text),
+                        Incoming::Ping(payload) => self.outgoing.push(frames::pong(&payload)),
+                        Incoming::Pong => {}
+                        Incoming::Closed => return None,
+                        Incoming::Broken(code, why) => return Some(Close(code, why.to_owned())),
+                    }
+                }
+                _ = beat.tick() => {
+                    if heard.elapsed() > heartbeat * 2 {
+                        return Some(Close(1001, "no heartbeat".to_owned()));
+                    }
+                    self.outgoing.push(frames::ping());
+                }
+                _ = stopping.wait_for(|stopping| *stopping) => {
+                    return Some(Close(1001, "the server is shutting down".to_owned()));
+                }
+            }
+            if self.outgoing.has_ended() {
+                return None;
+            }
+            if self.outgoing.queued_bytes() > 4 * self.app.engine.options().hub.queue_bytes_max {
+                return Some(Close(1008, "answers are not being read".to_owned()));
+            }
+        }
+    }
+
+    fn answer(&mut self, text: &[u8]) {
+        let outcome = match serde_json::from_slice(text) {
+            Ok(Message::Subscribe { sub, target, from }) => {
+                self.subscribe(&sub, target.into(), from).map_err(|problem| (Some(sub), problem))
+            }
+            Ok(Message::Unsubscribe { sub }) => {
+                self.subscriptions.remove(&sub);
+                Ok(())
+            }
+            Ok(Message::Token { token }) => {
+                self.check(Some(&token)).map_err(|problem| (None, problem))
+            }
+            Ok(Message::Hello { .. }) => {
+                Err((None, Problem::new(Code::InvalidBody, "hello was said already")))
+            }
+            Err(error) => Err((None, Problem::new(Code::InvalidBody, error.to_string()))),
+        };
+        if let Err((sub, problem)) = outcome {
+            let sub = sub.map(|sub| frames::quoted(&sub));
+            self.send_error(sub.as_deref(), &problem);
+        }
+    }
+
+    fn subscribe(
+        &mut self,
+        sub: &str,
+        target: Target,
+        from: Option<domain::Position>,
+    ) -> Result<(), Problem> {
+        let limit = self.app.options.socket_subscriptions_max;
+        if sub.is_empty() || sub.len() > protocol::SUB_BYTES_MAX {
+            let detail = format!("sub must have 1 to {} bytes", protocol::SUB_BYTES_MAX);
+            return Err(Problem::new(Code::InvalidBody, detail));
+        }
+        if self.subscriptions.contains_key(sub) {
+            return Err(Problem::new(Code::InvalidBody, "a subscription of this name is open"));
+        }
+        if self.subscriptions.len() >= limit {
+            let detail = format!("a connection may have at most {limit} subscriptions");
+            return Err(Problem::new(Code::TooMany, detail));
+        }
+        let encoder = WebSocketFrames::new(sub, self.correlation_id.as_str());
+        let subscription = self.app.shard().subscribe(
+            self.project.clone(),
+            target,
+            from,
+            Rc::clone(&self.outgoing),
+            Rc::new(encoder),
+        );
+        self.subscriptions.insert(sub.to_owned(), subscription);
+        Ok(())
+    }
+}

@@ -1,0 +1,19 @@
+//! Documents: the writes that clients ask for, the events they become, and the state that events fold into.
+
+mod change;
+mod decide;
+mod events;
+mod fields;
+mod merge;
+mod state;
+#[cfg(test)]
+mod tests;
+mod write;
+
+pub(crate) use change::push_name;
+pub use decide::{Key, States, decide};
+pub(crate) use events::schemas;
+pub use events::{CREATED, DELETED, DocumentEvent, UPDATED};
+pub use merge::merge_patch;
+pub use state::{DocumentState, Live};
+pub use write::{ExpectedVersion, Op, ReadCheck, Write};

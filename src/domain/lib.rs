@@ -1,0 +1,23 @@
+//! What can happen in Headwater: ids, positions, events, commands, and the pure rules that turn one into the other.
+//! Owns no I/O, no async and no clock: times and ids arrive as values, so every function here can be replayed.
+
+mod actor;
+pub mod command;
+pub mod documents;
+pub mod event;
+pub mod ids;
+pub mod json;
+mod position;
+pub mod projects;
+pub mod rejected;
+pub mod schema;
+mod time;
+pub mod upcast;
+
+pub use actor::{Actor, InvalidActor};
+pub use command::Command;
+pub use event::{Event, EventType, NewEvent, Recorded, TransactionPart};
+pub use ids::{CollectionName, DocumentId, KeyId, ProjectId, StreamId};
+pub use position::{InvalidPosition, Offset, PartitionId, Position, partition_of};
+pub use rejected::Rejected;
+pub use time::{InvalidTime, Timestamp};

@@ -1,0 +1,15 @@
+//! A project's configuration: its name, keys and collections; one stream, `project`, and one state.
+
+mod decide;
+mod events;
+mod state;
+#[cfg(test)]
+mod tests;
+
+pub use decide::{ProjectCommand, decide};
+pub(crate) use events::schemas;
+pub use events::{ProjectEvent, event_types};
+pub use state::{
+    CollectionConfig, CollectionState, Direction, Index, IndexField, Key, KeyKind, ProjectState,
+    Rules,
+};

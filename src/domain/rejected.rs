@@ -1,0 +1,88 @@
+//! Why a command was refused. A refusal writes nothing and is an answer to the client, not a fault.
+
+use crate::documents::ExpectedVersion;
+use crate::ids::{CollectionName, DocumentId, KeyId};
+use crate::json;
+
+/// The reason of a refusal, and which write of a commit it is about.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Rejected {
+    /// What is in the way.
+    pub reason: Reason,
+    /// Index into the commit's `writes` or `reads`, where there are several.
+    pub part: Option<Part>,
+}
+
+/// A part of a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// `writes[i]`.
+    Write(usize),
+    /// `reads[i]`.
+    Read(usize),
+}
+
+/// What stands in a command's way.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    /// No such project, or it was deleted.
+    #[error("the project does not exist")]
+    ProjectNotFound,
+    /// The id is taken, perhaps by a deleted project: ids are never given twice.
+    #[error("a project with this id exists already or has existed")]
+    ProjectExists,
+    /// No such key, or it was revoked.
+    #[error("the key {0} does not exist")]
+    KeyNotFound(KeyId),
+    /// The collection was never configured.
+    #[error("the collection {0} is not configured")]
+    CollectionNotFound(CollectionName),
+    /// A project may have only so many of something.
+    #[error("the project has {limit} {what} already, which is the limit")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// The limit.
+        limit: usize,
+    },
+    /// No such document, or it was deleted.
+    #[error("the document {0}/{1} does not exist")]
+    DocumentNotFound(CollectionName, DocumentId),
+    /// Create was asked for, but the document is there.
+    #[error("the document exists already, at version {actual}")]
+    DocumentExists {
+        /// Its version.
+        actual: u64,
+    },
+    /// The precondition does not hold.
+    #[error("expected {expected}, but {}", actual_text(.actual))]
+    VersionMismatch {
+        /// What the client expected.
+        expected: ExpectedVersion,
+        /// The version there is; `None` when the document does not exist.
+        actual: Option<u64>,
+    },
+    /// A patch would make the document too large or too deep.
+    #[error("the document after the patch {0}")]
+    DocumentInvalid(json::Invalid),
+    /// An imported event does not fit what is here.
+    #[error("event {0} can't be imported: {1}")]
+    ImportInvalid(uuid::Uuid, String),
+    /// The idempotency key was used before, with another request.
+    #[error("this idempotency key was used for another request")]
+    IdempotencyKeyReused,
+}
+
+fn actual_text(actual: &Option<u64>) -> String {
+    match actual {
+        Some(version) => format!("the document is at version {version}"),
+        None => "the document does not exist".to_owned(),
+    }
+}
+
+impl From<Reason> for Rejected {
+    fn from(reason: Reason) -> Self {
+        Self { reason, part: None }
+    }
+}

@@ -1,0 +1,126 @@
+//! Runs one projection over one partition: reads on from its checkpoint, folds, and stores rows and checkpoint at once.
+
+use std::sync::Arc;
+
+use domain::{Offset, PartitionId, Recorded};
+use eventlog::{EventLog, ReadLimit};
+use readmodel::{Batch, Space};
+
+use crate::error::Error;
+use crate::projection::{Fault, Projection};
+
+/// One read of the log: large enough to make a batch worth its commit, small enough to hold.
+const BATCH: ReadLimit = ReadLimit { events_max: 2048, bytes_max: 2 << 20 };
+/// A checkpoint with no rows is stored only this many events after the last one, to spare idle consumers the writes;
+/// it bounds what they read again after a crash.
+const EMPTY_COMMIT_EVENTS: u64 = 10_000;
+
+/// A projection with its tables and its place in the log.
+pub(crate) struct Consumer {
+    pub(crate) name: &'static str,
+    pub(crate) space: Arc<dyn Space>,
+    projection: Box<dyn Projection>,
+    /// Next offset to apply.
+    next: Offset,
+    /// Next offset to apply as stored.
+    stored: Offset,
+}
+
+impl Consumer {
+    /// Takes up a space where it was left.
+    pub(crate) async fn open(
+        name: &'static str,
+        space: Arc<dyn Space>,
+        mut projection: Box<dyn Projection>,
+    ) -> Result<Self, Error> {
+        let next = space.checkpoint().await?;
+        projection.load(&*space).await.map_err(fault)?;
+        Ok(Self { name, space, projection, next, stored: next })
+    }
+
+    /// The next offset to apply.
+    pub(crate) fn next(&self) -> Offset {
+        self.next
+    }
+
+    /// Folds events that follow on what was applied; earlier ones are passed over.
+    ///
+    /// After an error nothing of the batch counts as applied.
+    pub(crate) async fn apply(&mut self, events: &[Arc<Recorded>]) -> Result<(), Error> {
+        let fresh = events.partition_point(|event| event.position.offset < self.next);
+        let events = &events[fresh..];
+        let Some(last) = events.last() else { return Ok(()) };
+        debug_assert_eq!(events[0].position.offset, self.next, "{}", self.name);
+        let checkpoint = last.position.offset + 1;
+        let mut writes = Vec::with_capacity(events.len() * 2);
+        let folded = self.projection.apply(events, &*self.space, &mut writes).await;
+        let stored = match folded {
+            Ok(()) if writes.is_empty() && checkpoint < self.stored + EMPTY_COMMIT_EVENTS => {
+                self.next = checkpoint;
+                return Ok(());
+            }
+            Ok(()) => self.space.commit(Batch { writes, checkpoint }).await.map_err(Error::from),
+            Err(error) => Err(fault(error)),
+        };
+        if let Err(error) = stored {
+            // What the projection keeps in memory may be ahead of its tables now.
+            self.projection.load(&*self.space).await.map_err(fault)?;
+            return Err(error);
+        }
+        self.next = checkpoint;
+        self.stored = checkpoint;
+        Ok(())
+    }
+
+    /// Stores the checkpoint although there may be no rows to go with it.
+    pub(crate) async fn store_checkpoint(&mut self) -> Result<(), Error> {
+        if self.stored < self.next {
+            self.space.commit(Batch { writes: Vec::new(), checkpoint: self.next }).await?;
+            self.stored = self.next;
+        }
+        Ok(())
+    }
+
+    /// Reads and applies up to `until`, calling `progress` with the next offset after each batch.
+    pub(crate) async fn catch_up(
+        &mut self,
+        log: &dyn EventLog,
+        partition: PartitionId,
+        until: Offset,
+        progress: &(dyn Fn(Offset) + Send + Sync),
+    ) -> Result<(), Error> {
+        // A log that was trimmed before this consumer read it has nothing older to give.
+        self.next = self.next.max(log.start(partition).min(until));
+        while self.next < until {
+            let events = read_whole(log, partition, self.next, BATCH).await?;
+            let fits = events.partition_point(|event| event.position.offset < until);
+            self.apply(&events[..fits]).await?;
+            progress(self.next);
+        }
+        Ok(())
+    }
+}
+
+fn fault(Fault::Retry(error): Fault) -> Error {
+    error.into()
+}
+
+/// Reads on from `from` and never ends within a transaction.
+pub(crate) async fn read_whole(
+    log: &dyn EventLog,
+    partition: PartitionId,
+    from: Offset,
+    limit: ReadLimit,
+) -> Result<Vec<Arc<Recorded>>, Error> {
+    let mut events = log.read(partition, from, limit).await?;
+    while let Some(last) = events.last().filter(|last| !last.event.ends_transaction()) {
+        let next = last.position.offset + 1;
+        let more = log.read(partition, next, limit).await?;
+        if more.is_empty() {
+            break;
+        }
+        let end = more.iter().position(|event| event.event.ends_transaction());
+        events.extend(more.into_iter().take(end.map_or(usize::MAX, |end| end + 1)));
+    }
+    Ok(events)
+}

@@ -1,0 +1,90 @@
+//! What the engine answers when it can't do what was asked, told apart by what the caller should do.
+
+use domain::{Position, Rejected};
+
+/// A failure of the engine, or a refusal.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// The command was refused; nothing was written.
+    #[error(transparent)]
+    Rejected(Rejected),
+    /// The writer's queue is full; nothing was written. Try again soon.
+    #[error("too many writes are waiting")]
+    Busy,
+    /// The disk is full; nothing was written.
+    #[error("the disk has no room left for writes")]
+    StorageFull,
+    /// The partition takes no writes or reads; nothing was written.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The wait was over before the answer came: the command may or may not have been written.
+    #[error("no answer from the writer in time; repeat with the same idempotency key")]
+    OutcomeUnknown,
+    /// The read model does not show that position yet.
+    #[error("position {position} is not readable yet")]
+    StaleRead {
+        /// What the client has seen.
+        position: Position,
+    },
+    /// A position of another partition than the project's.
+    #[error("position {position} is not of this project")]
+    PositionElsewhere {
+        /// What the client gave.
+        position: Position,
+    },
+    /// A position after the newest event.
+    #[error("position {position} is after the newest event, {newest}")]
+    PositionAhead {
+        /// What the client gave.
+        position: Position,
+        /// The newest position.
+        newest: Position,
+    },
+    /// The log no longer keeps that far back.
+    #[error("history before position {oldest} is no longer kept")]
+    Trimmed {
+        /// The oldest position that is kept.
+        oldest: Position,
+    },
+    /// What was asked for does not exist.
+    #[error("{0} does not exist")]
+    NotFound(String),
+    /// The store is ahead of its log: one of them was replaced or cut.
+    #[error(
+        "the read model of partition {partition} has applied {checkpoint} events but the log has only {end}: \
+         the log lost acknowledged events or belongs to another store; not starting"
+    )]
+    AheadOfLog {
+        /// The partition.
+        partition: u32,
+        /// What the read model has applied.
+        checkpoint: u64,
+        /// What the log has.
+        end: u64,
+    },
+    /// The read model failed.
+    #[error("read model: {0}")]
+    ReadModel(String),
+    /// Something stored is not what it must be.
+    #[error("{0}")]
+    Corrupt(String),
+}
+
+impl From<eventlog::Error> for Error {
+    fn from(error: eventlog::Error) -> Self {
+        match error {
+            eventlog::Error::Full { .. } => Self::StorageFull,
+            eventlog::Error::Trimmed { partition, start, .. } => {
+                Self::Trimmed { oldest: Position { partition, offset: start } }
+            }
+            eventlog::Error::Corrupt { .. } => Self::Corrupt(error.to_string()),
+            other => Self::Unavailable(other.to_string()),
+        }
+    }
+}
+
+impl From<readmodel::Error> for Error {
+    fn from(error: readmodel::Error) -> Self {
+        Self::ReadModel(error.to_string())
+    }
+}

@@ -1,0 +1,205 @@
+//! Feeds one subscriber: a snapshot or a resume, then what it missed from the log, then the shared fan-out; and back to
+//! the log whenever its socket can't keep up.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use domain::{DocumentId, Offset, Position, ProjectId};
+use eventlog::ReadLimit;
+use readmodel::{Reader, documents as tables};
+use tokio::task::JoinHandle;
+
+use super::change::Change;
+use super::group::{Fallen, Member};
+use super::shard::{Shard, Tail};
+use super::{Encoder, Outgoing, Snapshot, Target};
+use crate::error::Error;
+use crate::partition::Partition;
+use crate::read::Document;
+
+/// One read of a subscriber that catches up.
+const CATCH_UP: ReadLimit = ReadLimit { events_max: 512, bytes_max: 512 << 10 };
+
+/// A running subscription; dropping it ends it.
+pub struct Subscription {
+    task: JoinHandle<()>,
+    feed: Rc<Feed>,
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.task.abort();
+        self.feed.leave();
+        self.feed.tail().subscribers.update(|count| count - 1);
+        self.feed.shard.engine.metrics.subscriptions.dec();
+    }
+}
+
+pub(super) struct Feed {
+    shard: Rc<Shard>,
+    id: u64,
+    project: ProjectId,
+    target: Target,
+    partition: Arc<Partition>,
+    outgoing: Rc<Outgoing>,
+    encoder: Rc<dyn Encoder>,
+    fallen: Rc<Fallen>,
+}
+
+impl Feed {
+    pub(super) fn start(
+        shard: Rc<Shard>,
+        id: u64,
+        project: ProjectId,
+        target: Target,
+        from: Option<Position>,
+        outgoing: Rc<Outgoing>,
+        encoder: Rc<dyn Encoder>,
+    ) -> Subscription {
+        let partition = Arc::clone(shard.engine.partition(&project));
+        let fallen = Rc::default();
+        let feed =
+            Rc::new(Self { shard, id, project, target, partition, outgoing, encoder, fallen });
+        feed.tail().subscribers.update(|count| count + 1);
+        feed.shard.engine.metrics.subscriptions.inc();
+        let task = tokio::task::spawn_local(Rc::clone(&feed).run(from));
+        Subscription { task, feed }
+    }
+
+    fn tail(&self) -> &Tail {
+        &self.shard.tails[self.partition.id.0 as usize]
+    }
+
+    fn position(&self, offset: Offset) -> Position {
+        Position { partition: self.partition.id, offset }
+    }
+
+    async fn run(self: Rc<Self>, from: Option<Position>) {
+        if let Err(error) = self.feed(from).await {
+            tracing::debug!(project.id = %self.project, %error, "subscription ended");
+            self.outgoing.push(self.encoder.failed(&error));
+        }
+    }
+
+    /// Returns only by an error.
+    async fn feed(&self, from: Option<Position>) -> Result<(), Error> {
+        let mut next = match from {
+            Some(from) if from.partition != self.partition.id => {
+                return Err(Error::PositionElsewhere { position: from });
+            }
+            Some(from) if self.can_resume(from.offset) => from.offset + 1,
+            from => self.snapshot(from.is_some()).await?,
+        };
+        loop {
+            match self.catch_up(next).await {
+                Ok(reached) => next = reached,
+                // Retention overtook a subscriber that was too slow.
+                Err(Error::Trimmed { .. }) => next = self.snapshot(true).await?,
+                Err(error) => return Err(error),
+            }
+            // Nothing is awaited between the last look at the tail and this.
+            self.join(next);
+            self.outgoing.push(self.encoder.live(self.position(next.saturating_sub(1))));
+            self.fallen.notify.notified().await;
+            let Some(missed) = self.fallen.at.take() else { continue };
+            next = missed;
+            self.outgoing.room().await;
+        }
+    }
+
+    /// Whether everything after `last` is still kept, and `last` exists.
+    fn can_resume(&self, last: Offset) -> bool {
+        last < self.partition.applied()
+            && last + 1 >= self.shard.engine.log.start(self.partition.id)
+    }
+
+    /// Sends what the log has from `next` on, until the fan-out would go on just there.
+    async fn catch_up(&self, mut next: Offset) -> Result<Offset, Error> {
+        while next < self.tail().next.get() {
+            self.outgoing.room().await;
+            let until = self.tail().next.get();
+            let events = self.shard.engine.log.read(self.partition.id, next, CATCH_UP).await?;
+            for recorded in events.iter().take_while(|one| one.position.offset < until) {
+                next = recorded.position.offset + 1;
+                let event = &recorded.event;
+                if event.project == self.project && self.target.takes(event.stream.as_str()) {
+                    let change = Change::of(recorded)?;
+                    self.outgoing.push(self.encoder.change(&change));
+                }
+            }
+        }
+        Ok(next)
+    }
+
+    fn join(&self, from: Offset) {
+        let member = Member {
+            id: self.id,
+            from,
+            outgoing: Rc::clone(&self.outgoing),
+            fallen: Rc::clone(&self.fallen),
+        };
+        let mut groups = self.shard.groups.borrow_mut();
+        groups.join(&self.project, self.target.subject(), &self.encoder, member);
+    }
+
+    fn leave(&self) {
+        let mut groups = self.shard.groups.borrow_mut();
+        groups.leave(&self.project, &self.target.subject(), self.id);
+    }
+
+    /// Sends the target's documents as they are now; returns the offset to go on from.
+    async fn snapshot(&self, reset: bool) -> Result<Offset, Error> {
+        self.partition.check_readable()?;
+        let view = self.partition.documents().view();
+        let next = view.checkpoint().await?;
+        let position = self.position(next.saturating_sub(1));
+        match &self.target {
+            Target::Document(collection, id) => {
+                let stored =
+                    tables::get_document(&*view, &self.project, collection.as_str(), id.as_str());
+                let stored = stored.await?;
+                let documents = stored.and_then(|stored| self.document(id.clone(), stored));
+                let documents = documents.into_iter().collect();
+                self.send(Snapshot { documents, position, reset, more: false });
+            }
+            Target::Collection(collection) => {
+                self.snapshot_pages(&*view, collection.as_str(), position, reset).await?;
+            }
+        }
+        Ok(next)
+    }
+
+    async fn snapshot_pages(
+        &self,
+        view: &dyn Reader,
+        collection: &str,
+        position: Position,
+        reset: bool,
+    ) -> Result<(), Error> {
+        let limit = self.shard.engine.options.hub.snapshot_documents;
+        let mut after: Option<DocumentId> = None;
+        loop {
+            self.outgoing.room().await;
+            let from = after.as_ref().map(DocumentId::as_str);
+            let rows = tables::list_rows(view, &self.project, collection, from, limit).await?;
+            let more = rows.len() == limit;
+            after = rows.last().map(|(id, _)| id.clone());
+            let documents: Vec<Document> =
+                rows.into_iter().filter_map(|(id, row)| self.document(id, row)).collect();
+            if !more || !documents.is_empty() {
+                self.send(Snapshot { documents, position, reset, more });
+            }
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+
+    fn document(&self, id: DocumentId, stored: tables::Document) -> Option<Document> {
+        self.partition.document(id, stored)
+    }
+
+    fn send(&self, snapshot: Snapshot) {
+        self.outgoing.push(self.encoder.snapshot(&snapshot));
+    }
+}

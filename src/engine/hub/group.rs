@@ -1,0 +1,125 @@
+//! Who wants what: subscribers by project and subject, so that an event finds its subscribers by two look-ups and its
+//! frame is made once for all who share a protocol.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use domain::{Offset, ProjectId, Recorded};
+use tokio::sync::Notify;
+
+use super::change::Change;
+use super::{Encoder, Outgoing};
+
+/// A subscriber that takes part in the fan-out.
+pub(super) struct Member {
+    pub(super) id: u64,
+    /// Earlier events it has already.
+    pub(super) from: Offset,
+    pub(super) outgoing: Rc<Outgoing>,
+    pub(super) fallen: Rc<Fallen>,
+}
+
+/// How a subscriber learns that it was put out of the fan-out.
+#[derive(Default)]
+pub(super) struct Fallen {
+    /// The first event that it did not get.
+    pub(super) at: Cell<Option<Offset>>,
+    pub(super) notify: Notify,
+}
+
+struct Audience {
+    encoder: Rc<dyn Encoder>,
+    members: Vec<Member>,
+}
+
+/// All subscribers of one shard.
+#[derive(Default)]
+pub(super) struct Groups {
+    by_project: HashMap<ProjectId, HashMap<String, Vec<Audience>>>,
+}
+
+/// What one event came to.
+#[derive(Default)]
+pub(super) struct Pushed {
+    pub(super) frames: usize,
+    pub(super) fallen: usize,
+}
+
+impl Groups {
+    pub(super) fn join(
+        &mut self,
+        project: &ProjectId,
+        subject: String,
+        encoder: &Rc<dyn Encoder>,
+        member: Member,
+    ) {
+        let subjects = self.by_project.entry(project.clone()).or_default();
+        let audiences = subjects.entry(subject).or_default();
+        match audiences.iter_mut().find(|a| a.encoder.name() == encoder.name()) {
+            Some(audience) => audience.members.push(member),
+            None => audiences.push(Audience { encoder: Rc::clone(encoder), members: vec![member] }),
+        }
+    }
+
+    pub(super) fn leave(&mut self, project: &ProjectId, subject: &str, member: u64) {
+        let Some(subjects) = self.by_project.get_mut(project) else { return };
+        let Some(audiences) = subjects.get_mut(subject) else { return };
+        for audience in audiences.iter_mut() {
+            audience.members.retain(|one| one.id != member);
+        }
+        audiences.retain(|audience| !audience.members.is_empty());
+        if audiences.is_empty() {
+            subjects.remove(subject);
+        }
+        if subjects.is_empty() {
+            self.by_project.remove(project);
+        }
+    }
+
+    /// Queues the event to everybody who wants it.
+    pub(super) fn dispatch(&mut self, recorded: &Recorded) -> Pushed {
+        let mut pushed = Pushed::default();
+        let event = &recorded.event;
+        let Some(subjects) = self.by_project.get_mut(&event.project) else { return pushed };
+        let stream = event.stream.as_str();
+        let Some((collection, _)) = stream.rsplit_once('/') else { return pushed };
+        let mut change = None;
+        for subject in [collection, stream] {
+            let Some(audiences) = subjects.get_mut(subject) else { continue };
+            let change = change.get_or_insert_with(|| Change::of(recorded));
+            let change = match change {
+                Ok(change) => change,
+                Err(error) => {
+                    tracing::error!(%error, "event not shown to subscribers");
+                    return pushed;
+                }
+            };
+            for audience in audiences {
+                let frame = audience.encoder.change(change);
+                audience.push(&frame, recorded.position.offset, &mut pushed);
+            }
+        }
+        pushed
+    }
+}
+
+impl Audience {
+    fn push(&mut self, frame: &Bytes, offset: Offset, pushed: &mut Pushed) {
+        self.members.retain(|member| {
+            if offset < member.from {
+                return true;
+            }
+            let kept = member.outgoing.offer(frame).is_ok();
+            if kept {
+                pushed.frames += 1;
+            } else {
+                pushed.fallen += 1;
+                member.fallen.at.set(Some(offset));
+                member.fallen.notify.notify_one();
+            }
+            kept
+        });
+    }
+}

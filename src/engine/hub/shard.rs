@@ -1,0 +1,124 @@
+//! One thread's part of the hub: a tail of the log per partition, and the subscribers that live on the thread.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use domain::{Offset, ProjectId};
+use eventlog::ReadLimit;
+
+use super::feed::{Feed, Subscription};
+use super::group::Groups;
+use super::{Encoder, Outgoing, Target};
+use crate::Engine;
+
+/// One read of the tail.
+const TAIL: ReadLimit = ReadLimit { events_max: 1024, bytes_max: 1 << 20 };
+/// Sleeps shorter than this are not worth a timer.
+const PACE_MIN: Duration = Duration::from_millis(1);
+
+/// How far the fan-out of one partition is.
+#[derive(Default)]
+pub(super) struct Tail {
+    /// The next offset to fan out.
+    pub(super) next: Cell<Offset>,
+    /// Subscribers in the fan-out or on their way into it.
+    pub(super) subscribers: Cell<usize>,
+}
+
+/// The hub's part for one thread.
+pub struct Shard {
+    pub(super) engine: Arc<Engine>,
+    pub(super) groups: RefCell<Groups>,
+    pub(super) tails: Vec<Tail>,
+    next_id: Cell<u64>,
+}
+
+impl Shard {
+    /// Makes the shard of this thread and starts its tails, as local tasks of the current `LocalSet`.
+    pub fn start(engine: Arc<Engine>) -> Rc<Self> {
+        let tails: Vec<Tail> = engine.partitions.iter().map(|_| Tail::default()).collect();
+        for (tail, partition) in tails.iter().zip(&engine.partitions) {
+            tail.next.set(partition.applied());
+        }
+        let groups = RefCell::default();
+        let shard = Rc::new(Self { engine, groups, tails, next_id: Cell::new(0) });
+        for partition in 0..shard.tails.len() {
+            tokio::task::spawn_local(Rc::clone(&shard).follow(partition));
+        }
+        shard
+    }
+
+    /// Starts a subscription that feeds `outgoing` until the handle is dropped: from just after `from`, or from a
+    /// snapshot.
+    pub fn subscribe(
+        self: &Rc<Self>,
+        project: ProjectId,
+        target: Target,
+        from: Option<domain::Position>,
+        outgoing: Rc<Outgoing>,
+        encoder: Rc<dyn Encoder>,
+    ) -> Subscription {
+        let id = self.next_id.get();
+        self.next_id.set(id + 1);
+        Feed::start(Rc::clone(self), id, project, target, from, outgoing, encoder)
+    }
+
+    /// Fans one partition out, for as long as the engine runs. Follows what the tables show and not the log's end, so
+    /// that a subscriber can read what it was told of.
+    async fn follow(self: Rc<Self>, index: usize) {
+        let partition = Arc::clone(&self.engine.partitions[index]);
+        let mut applied = partition.watch_applied();
+        while applied.changed().await.is_ok() {
+            loop {
+                let (tail, end) = (&self.tails[index], *applied.borrow_and_update());
+                if tail.subscribers.get() == 0 {
+                    tail.next.set(end);
+                }
+                if tail.next.get() >= end {
+                    break;
+                }
+                let round = Instant::now();
+                let read = self.engine.log.read(partition.id, tail.next.get(), TAIL).await;
+                let pushed = match read {
+                    Ok(events) => self.dispatch(tail, &events, end),
+                    Err(error) => {
+                        tracing::error!(partition = %partition.id, %error, "can't read the tail");
+                        tokio::time::sleep(Duration::from_secs(1)).await;
+                        0
+                    }
+                };
+                self.pace(round, pushed).await;
+            }
+        }
+    }
+
+    /// No await in here: the groups and the tail's place move together.
+    fn dispatch(&self, tail: &Tail, events: &[Arc<domain::Recorded>], end: Offset) -> usize {
+        let mut groups = self.groups.borrow_mut();
+        let (mut frames, mut fallen) = (0, 0);
+        for recorded in events.iter().take_while(|one| one.position.offset < end) {
+            let pushed = groups.dispatch(recorded);
+            frames += pushed.frames;
+            fallen += pushed.fallen;
+            tail.next.set(recorded.position.offset + 1);
+        }
+        let metrics = &self.engine.metrics;
+        metrics.hub_events.inc_by(events.len() as u64);
+        metrics.hub_frames.inc_by(frames as u64);
+        metrics.socket_resync.inc_by(fallen as u64);
+        frames
+    }
+
+    async fn pace(&self, round: Instant, pushed: usize) {
+        let options = &self.engine.options.hub;
+        let pushed = u32::try_from(pushed).unwrap_or(u32::MAX);
+        let pause = options.pace_each.saturating_mul(pushed).min(options.pace_max);
+        if pause >= PACE_MIN {
+            tokio::time::sleep_until((round + pause).into()).await;
+        } else {
+            tokio::task::yield_now().await;
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! What a consumer is: code that folds events into rows of its own tables, and nothing else.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use domain::Recorded;
+use readmodel::{Reader, Write};
+
+/// Why a batch could not be folded.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// The store did not answer; the same batch may pass later.
+    #[error("{0}")]
+    Retry(readmodel::Error),
+}
+
+impl From<readmodel::Error> for Fault {
+    fn from(error: readmodel::Error) -> Self {
+        Self::Retry(error)
+    }
+}
+
+/// Folds one partition's events into tables. Must give the same rows however the events are cut into batches.
+/// May keep in memory what it has read or written; it is thrown away and loaded anew after a failure.
+#[async_trait]
+pub trait Projection: Send + 'static {
+    /// Reads what it keeps in memory.
+    async fn load(&mut self, reader: &dyn Reader) -> Result<(), Fault>;
+
+    /// Adds to `writes` what `events`, which come in order and never cut a transaction, make of the tables.
+    /// `reader` shows the tables as they were before this batch.
+    async fn apply(
+        &mut self,
+        events: &[Arc<Recorded>],
+        reader: &dyn Reader,
+        writes: &mut Vec<Write>,
+    ) -> Result<(), Fault>;
+}
+
+/// A projection's entry in the list of consumers.
+#[derive(Clone, Copy)]
+pub struct Registration {
+    /// Names the checkpoint, the tables and the metric label.
+    pub name: &'static str,
+    /// Raised when the tables change, so that they are built anew from the log.
+    pub version: u16,
+    /// Makes one for a partition.
+    pub make: fn() -> Box<dyn Projection>,
+}
+
+impl Registration {
+    /// The generation that the `count`-th rebuild of this version gets.
+    pub(crate) fn generation(&self, count: u16) -> u32 {
+        u32::from(self.version) << 16 | u32::from(count)
+    }
+
+    /// Whether a generation was built by this version.
+    pub(crate) fn made(&self, generation: u32) -> bool {
+        generation >> 16 == u32::from(self.version)
+    }
+}

@@ -1,0 +1,338 @@
+//! Answers reads: documents now and as of an earlier position or time, their history, and the log itself.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use domain::documents::DocumentEvent;
+use domain::{
+    CollectionName, DocumentId, EventType, Offset, Position, ProjectId, Recorded, Timestamp,
+};
+use eventlog::ReadLimit;
+use readmodel::{Reader, documents as tables};
+
+use crate::Engine;
+use crate::error::Error;
+use crate::partition::Partition;
+
+/// Events looked at for one page of the events route, whether they fit the question or not.
+const EVENTS_SCANNED_MAX: usize = 20_000;
+/// Bytes of events in one page, whatever its limit.
+const PAGE_BYTES_MAX: usize = 8 << 20;
+
+/// A moment in a project's past.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AsOf {
+    /// Just after this event.
+    Position(Position),
+    /// With every event up to this time.
+    Time(Timestamp),
+}
+
+/// A document as clients see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// Its id.
+    pub id: DocumentId,
+    /// How often it was changed.
+    pub version: u64,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+    /// The event that made it what it is.
+    pub position: Position,
+    /// Compact JSON text of an object.
+    pub data: Bytes,
+}
+
+/// A page of documents in the order of their ids.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// The documents.
+    pub documents: Vec<Document>,
+    /// The id to go on after, when there may be more.
+    pub next: Option<DocumentId>,
+    /// Every event up to this position is in the page.
+    pub position: Position,
+}
+
+/// A page of events.
+#[derive(Debug, Clone)]
+pub struct EventPage {
+    /// The events that fit the question.
+    pub events: Vec<Arc<Recorded>>,
+    /// Where to go on.
+    pub next: Position,
+    /// The end of what there is: equal to `next` when the reader has caught up.
+    pub end: Position,
+}
+
+impl Document {
+    /// The document that an event left behind; `None` when it was deleted.
+    ///
+    /// Errors when the event's data does not decode.
+    pub fn after(recorded: &Recorded) -> Result<Option<Self>, Error> {
+        let event = &recorded.event;
+        let corrupt = |detail: &str| Error::Corrupt(format!("{}: {detail}", recorded.position));
+        let body = DocumentEvent::decode(event).map_err(|e| Error::Corrupt(e.to_string()))?;
+        let (created_at, data) = match body {
+            Some(DocumentEvent::Created { data, .. }) => (event.time, data),
+            Some(DocumentEvent::Updated { created_at, data, .. }) => (created_at, data),
+            Some(DocumentEvent::Deleted { .. }) => return Ok(None),
+            None => return Err(corrupt("not an event of a document")),
+        };
+        let (_, id) = event.stream.as_document().ok_or_else(|| corrupt("not a document"))?;
+        Ok(Some(Self {
+            id: DocumentId::new(id).map_err(|_| corrupt("not a document's id"))?,
+            version: event.stream_version,
+            created_at,
+            updated_at: event.time,
+            position: recorded.position,
+            data,
+        }))
+    }
+}
+
+impl Partition {
+    pub(crate) fn document(&self, id: DocumentId, stored: tables::Document) -> Option<Document> {
+        Some(Document {
+            id,
+            version: stored.version,
+            created_at: stored.created_at,
+            updated_at: stored.updated_at,
+            position: Position { partition: self.id, offset: stored.offset },
+            data: stored.data?,
+        })
+    }
+}
+
+impl Engine {
+    /// One document, now or as it was.
+    ///
+    /// Errors: [`Error::PositionElsewhere`], [`Error::PositionAhead`], [`Error::Trimmed`] for an `as_of`.
+    pub async fn document(
+        &self,
+        project: &ProjectId,
+        collection: &CollectionName,
+        id: &DocumentId,
+        as_of: Option<AsOf>,
+    ) -> Result<Option<Document>, Error> {
+        let partition = self.partition(project);
+        partition.check_readable()?;
+        let space = partition.documents();
+        let stored =
+            tables::get_document(&*space, project, collection.as_str(), id.as_str()).await?;
+        let Some(stored) = stored else { return Ok(None) };
+        match as_of {
+            None => Ok(partition.document(id.clone(), stored)),
+            Some(as_of) => {
+                self.check_as_of(partition, as_of)?;
+                self.document_as_of(&*space, partition, project, (collection, id), stored, as_of)
+                    .await
+            }
+        }
+    }
+
+    fn check_as_of(&self, partition: &Partition, as_of: AsOf) -> Result<(), Error> {
+        let AsOf::Position(position) = as_of else { return Ok(()) };
+        if position.partition != partition.id {
+            return Err(Error::PositionElsewhere { position });
+        }
+        let applied = partition.applied();
+        if position.offset >= applied {
+            let newest = Position { partition: partition.id, offset: applied.saturating_sub(1) };
+            return Err(Error::PositionAhead { position, newest });
+        }
+        Ok(())
+    }
+
+    /// What a document was, from its row now and its history.
+    async fn document_as_of(
+        &self,
+        reader: &dyn Reader,
+        partition: &Partition,
+        project: &ProjectId,
+        (collection, id): (&CollectionName, &DocumentId),
+        now: tables::Document,
+        as_of: AsOf,
+    ) -> Result<Option<Document>, Error> {
+        let held = |offset: Offset, time: Timestamp| match as_of {
+            AsOf::Position(position) => offset <= position.offset,
+            AsOf::Time(at) => time <= at,
+        };
+        if held(now.offset, now.updated_at) {
+            return Ok(partition.document(id.clone(), now));
+        }
+        let (collection, name) = (collection.as_str(), id.as_str());
+        let entry = match as_of {
+            AsOf::Position(position) => {
+                tables::version_at(reader, project, collection, name, position.offset).await?
+            }
+            AsOf::Time(at) => {
+                tables::version_at_time(reader, project, collection, name, at).await?
+            }
+        };
+        match entry {
+            Some(entry) => Document::after(&*self.event_at(partition, entry.offset).await?),
+            None => Ok(None),
+        }
+    }
+
+    async fn event_at(
+        &self,
+        partition: &Partition,
+        offset: Offset,
+    ) -> Result<Arc<Recorded>, Error> {
+        let limit = ReadLimit { events_max: 1, bytes_max: 1 };
+        let events = self.log.read(partition.id, offset, limit).await?;
+        events.into_iter().next().ok_or_else(|| {
+            Error::Corrupt(format!("the log has no event at {}-{offset}", partition.id))
+        })
+    }
+
+    /// Documents of a collection in the order of their ids, now or as they were.
+    ///
+    /// Errors as for [`Engine::document`].
+    pub async fn documents(
+        &self,
+        project: &ProjectId,
+        collection: &CollectionName,
+        after: Option<&DocumentId>,
+        limit: usize,
+        as_of: Option<AsOf>,
+    ) -> Result<Page, Error> {
+        let partition = self.partition(project);
+        partition.check_readable()?;
+        if let Some(as_of) = as_of {
+            self.check_as_of(partition, as_of)?;
+        }
+        let view = partition.documents().view();
+        // A project that exists has an event, so the checkpoint is past at least one.
+        let offset = view.checkpoint().await?.saturating_sub(1);
+        let position = Position { partition: partition.id, offset };
+        let mut documents = Vec::new();
+        let mut bytes = 0;
+        let mut after = after.cloned();
+        loop {
+            // One more than asked for tells whether there is a next page.
+            let wanted = (limit + 1 - documents.len()).min(256);
+            let from = after.as_ref().map(DocumentId::as_str);
+            let rows =
+                tables::list_rows(&*view, project, collection.as_str(), from, wanted).await?;
+            let ended = rows.len() < wanted;
+            for (id, stored) in rows {
+                let document = match as_of {
+                    None => partition.document(id.clone(), stored),
+                    Some(as_of) => {
+                        let key = (collection, &id);
+                        self.document_as_of(&*view, partition, project, key, stored, as_of).await?
+                    }
+                };
+                if let Some(document) = document {
+                    let full = documents.len() == limit || bytes > PAGE_BYTES_MAX;
+                    if full {
+                        return Ok(Page { documents, next: after, position });
+                    }
+                    bytes += document.data.len();
+                    documents.push(document);
+                }
+                after = Some(id);
+            }
+            if ended {
+                return Ok(Page { documents, next: None, position });
+            }
+        }
+    }
+
+    /// The events of one document, newest first, from just before `before` on.
+    pub async fn history(
+        &self,
+        project: &ProjectId,
+        collection: &CollectionName,
+        id: &DocumentId,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<Arc<Recorded>>, Error> {
+        let partition = self.partition(project);
+        partition.check_readable()?;
+        let space = partition.documents();
+        let (collection, id) = (collection.as_str(), id.as_str());
+        let entries = tables::history(&*space, project, collection, id, before, limit).await?;
+        let mut events = Vec::with_capacity(entries.len());
+        let mut bytes = 0;
+        for entry in entries {
+            if entry.offset < self.log.start(partition.id) || bytes > PAGE_BYTES_MAX {
+                break;
+            }
+            let event = self.event_at(partition, entry.offset).await?;
+            bytes += event.event.weight();
+            events.push(event);
+        }
+        Ok(events)
+    }
+
+    /// The event that made version `version` of a document.
+    pub async fn version(
+        &self,
+        project: &ProjectId,
+        collection: &CollectionName,
+        id: &DocumentId,
+        version: u64,
+    ) -> Result<Option<Arc<Recorded>>, Error> {
+        let before = version.checked_add(1);
+        let found = self.history(project, collection, id, before, 1).await?;
+        Ok(found.into_iter().find(|event| event.event.stream_version == version))
+    }
+
+    /// Every collection that has or had a document.
+    pub async fn collections(&self, project: &ProjectId) -> Result<Vec<CollectionName>, Error> {
+        let partition = self.partition(project);
+        partition.check_readable()?;
+        let found = tables::collections(&*partition.documents(), project).await?;
+        Ok(found.into_iter().map(|(name, _)| name).collect())
+    }
+
+    /// The project's events from `from` on (from the oldest kept, when `None`), of these types when any are named.
+    /// Looks at a bounded part of the log: `next` tells where to go on, even when nothing was found.
+    ///
+    /// Errors: [`Error::PositionElsewhere`], [`Error::PositionAhead`], [`Error::Trimmed`].
+    pub async fn events(
+        &self,
+        project: &ProjectId,
+        from: Option<Position>,
+        limit: usize,
+        types: &[EventType],
+    ) -> Result<EventPage, Error> {
+        let partition = self.partition(project);
+        partition.check_readable()?;
+        let end = partition.applied();
+        let position = |offset| Position { partition: partition.id, offset };
+        let mut next = match from {
+            None => self.log.start(partition.id),
+            Some(from) if from.partition != partition.id => {
+                return Err(Error::PositionElsewhere { position: from });
+            }
+            Some(from) if from.offset > end => {
+                return Err(Error::PositionAhead { position: from, newest: position(end) });
+            }
+            Some(from) => from.offset,
+        };
+        let (mut events, mut scanned, mut bytes) = (Vec::new(), 0, 0);
+        while next < end && scanned < EVENTS_SCANNED_MAX && bytes < PAGE_BYTES_MAX {
+            let read = ReadLimit { events_max: 2048, bytes_max: 2 << 20 };
+            for recorded in self.log.read(partition.id, next, read).await? {
+                if events.len() == limit || recorded.position.offset >= end {
+                    return Ok(EventPage { events, next: position(next), end: position(end) });
+                }
+                next = recorded.position.offset + 1;
+                scanned += 1;
+                let event = &recorded.event;
+                if event.project == *project && (types.is_empty() || types.contains(&event.kind)) {
+                    bytes += event.weight();
+                    events.push(recorded);
+                }
+            }
+        }
+        Ok(EventPage { events, next: position(next), end: position(end) })
+    }
+}

@@ -1,0 +1,144 @@
+//! Builds a projection anew from the log, side by side with the one that serves, compares, and lets it take over.
+
+use std::sync::Arc;
+
+use domain::PartitionId;
+use readmodel::SpaceId;
+use tokio::sync::oneshot;
+
+use crate::Engine;
+use crate::consumer::Consumer;
+use crate::error::Error;
+use crate::partition::Partition;
+use crate::projection::Registration;
+use crate::writer::{Compared, Control};
+
+/// How far a rebuild is.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress {
+    /// The partition being rebuilt.
+    pub partition: PartitionId,
+    /// The next offset to apply.
+    pub next: u64,
+    /// The log's end when it began.
+    pub end: u64,
+}
+
+/// What a rebuild of one partition came to.
+#[derive(Debug, Clone)]
+pub struct Rebuilt {
+    /// The partition.
+    pub partition: PartitionId,
+    /// Events that were replayed.
+    pub events: u64,
+    /// SHA-256 of the rebuilt tables, where asked to verify.
+    pub digest: Option<[u8; 32]>,
+    /// SHA-256 of the tables that served until now, where asked to verify.
+    pub live_digest: Option<[u8; 32]>,
+}
+
+impl Rebuilt {
+    /// Whether the rebuilt tables equal those that served; true when nobody asked.
+    pub fn is_equal(&self) -> bool {
+        self.digest == self.live_digest
+    }
+}
+
+impl Engine {
+    /// Rebuilds the documents projection, partition by partition, while it serves. With `verify`, both are compared at
+    /// the same position. The rebuilt tables take over either way: they are what the log says.
+    ///
+    /// Errors: [`Error::NotFound`] for another projection, and whatever the log or the read model have to say.
+    pub async fn rebuild(
+        &self,
+        consumer: &str,
+        verify: bool,
+        progress: &(dyn Fn(Progress) + Send + Sync),
+    ) -> Result<Vec<Rebuilt>, Error> {
+        let documents = self.projections.first().filter(|one| one.name == consumer);
+        let Some(registration) = documents else {
+            return Err(Error::NotFound(format!("a projection {consumer:?} that can be rebuilt")));
+        };
+        let mut all = Vec::new();
+        for partition in &self.partitions {
+            all.push(self.rebuild_partition(registration, partition, verify, progress).await?);
+        }
+        Ok(all)
+    }
+
+    async fn rebuild_partition(
+        &self,
+        registration: &Registration,
+        partition: &Arc<Partition>,
+        verify: bool,
+        progress: &(dyn Fn(Progress) + Send + Sync),
+    ) -> Result<Rebuilt, Error> {
+        let id = self.next_space(registration, partition.id).await?;
+        let outcome = self.fill_and_replace(&id, registration, partition, verify, progress).await;
+        if outcome.is_err() {
+            self.store.remove(&id).await?;
+        }
+        outcome
+    }
+
+    async fn fill_and_replace(
+        &self,
+        id: &SpaceId,
+        registration: &Registration,
+        partition: &Arc<Partition>,
+        verify: bool,
+        progress: &(dyn Fn(Progress) + Send + Sync),
+    ) -> Result<Rebuilt, Error> {
+        let space = self.store.open(id).await?;
+        let mut built = Consumer::open(registration.name, space, (registration.make)()).await?;
+        let (start, end) = (self.log.start(partition.id), partition.applied());
+        let report = |next| progress(Progress { partition: partition.id, next, end });
+        built.catch_up(&*self.log, partition.id, end, &report).await?;
+        let mut rebuilt = Rebuilt {
+            partition: partition.id,
+            events: end - start.min(end),
+            digest: None,
+            live_digest: None,
+        };
+        if verify {
+            let (reply, answer) = oneshot::channel();
+            partition.control(Control::Compare { built, reply })?;
+            let compared: Compared = answer.await.map_err(|_| stopped())??;
+            rebuilt.digest = Some(compared.built_view.digest().await?);
+            rebuilt.live_digest = Some(compared.live_view.digest().await?);
+            built = compared.built;
+        }
+        let (reply, answer) = oneshot::channel();
+        partition.control(Control::Replace { built, reply })?;
+        drop(answer.await.map_err(|_| stopped())??);
+        self.store.activate(id).await?;
+        self.drop_others(registration, id).await?;
+        Ok(rebuilt)
+    }
+
+    async fn next_space(
+        &self,
+        registration: &Registration,
+        partition: PartitionId,
+    ) -> Result<SpaceId, Error> {
+        let spaces = self.store.list(registration.name).await?;
+        let newest = spaces.iter().filter(|space| space.partition == partition);
+        let newest = newest.map(|space| space.generation).max().unwrap_or_default();
+        let count = u16::try_from(newest & 0xffff).unwrap_or_default().wrapping_add(1);
+        let generation = registration.generation(count);
+        Ok(SpaceId { consumer: registration.name, partition, generation })
+    }
+
+    async fn drop_others(&self, registration: &Registration, kept: &SpaceId) -> Result<(), Error> {
+        for other in self.store.list(registration.name).await? {
+            if other.partition == kept.partition && other != *kept {
+                self.store.remove(&other).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn stopped() -> Error {
+    Error::Unavailable("the writer stopped during the rebuild".to_owned())
+}

@@ -1,0 +1,225 @@
+//! Loads the states that a command needs and hands them to the pure rules of `domain`.
+
+use std::collections::HashSet;
+use std::collections::hash_map::Entry;
+
+use domain::command::{Body, Command, Context, Imported, event_id_for_key};
+use domain::documents::{self, DocumentEvent, DocumentState, Key, Live, ReadCheck, States, Write};
+use domain::projects::{self, ProjectCommand, ProjectEvent, ProjectState};
+use domain::rejected::Reason;
+use domain::{CollectionName, DocumentId, Event, NewEvent, ProjectId, Rejected};
+use readmodel::documents as tables;
+
+use super::Writer;
+use super::draft::{Draft, Outcome};
+use crate::error::Error;
+
+impl Writer {
+    pub(super) async fn decide(&self, draft: &mut Draft, command: Command) -> Outcome {
+        let decided = self.try_decide(draft, command).await;
+        decided.unwrap_or_else(|error| {
+            if let Error::Rejected(rejected) = &error {
+                self.metrics.rejected.inc();
+                if matches!(rejected.reason, Reason::VersionMismatch { .. }) {
+                    self.metrics.append_conflicts.inc();
+                }
+            }
+            Outcome::Failed(error)
+        })
+    }
+
+    async fn try_decide(&self, draft: &mut Draft, command: Command) -> Result<Outcome, Error> {
+        let Command { context, body } = command;
+        if let Some(outcome) = self.repeated(draft, &context).await? {
+            return Ok(outcome);
+        }
+        match body {
+            Body::Project(command) => self.decide_project(draft, &context, &command),
+            Body::Documents { writes, reads } => {
+                self.decide_documents(draft, &context, &writes, &reads).await
+            }
+            Body::Import(events) => self.decide_import(draft, &context.project, events).await,
+        }
+    }
+
+    /// The answer given before to the same idempotency key.
+    async fn repeated(&self, draft: &Draft, context: &Context) -> Result<Option<Outcome>, Error> {
+        let Some(idempotency) = &context.idempotency else { return Ok(None) };
+        let first_event = event_id_for_key(&context.project, &idempotency.key, 0);
+        let (outcome, fingerprint) = if let Some((range, hash)) = draft.keyed(first_event) {
+            (Outcome::Repeat(range.clone()), *hash)
+        } else {
+            let space = &*self.idempotency.space;
+            match tables::get_idempotency(space, &context.project, first_event).await? {
+                Some(entry) if !self.is_expired(draft, &entry) => {
+                    let outcome = Outcome::Stored { offset: entry.offset, count: entry.count };
+                    (outcome, entry.fingerprint)
+                }
+                _ => return Ok(None),
+            }
+        };
+        if fingerprint != idempotency.fingerprint {
+            return Err(rejected(Reason::IdempotencyKeyReused));
+        }
+        Ok(Some(outcome))
+    }
+
+    fn is_expired(&self, draft: &Draft, entry: &tables::IdempotencyEntry) -> bool {
+        let age_micros = draft.now.as_micros() - entry.time.as_micros();
+        age_micros / 1_000_000 >= i64::try_from(self.idempotency_seconds).unwrap_or(i64::MAX)
+    }
+
+    fn project_state(&self, draft: &Draft, id: &ProjectId) -> ProjectState {
+        draft.project(id).cloned().unwrap_or_else(|| self.catalog.state(id))
+    }
+
+    fn is_live(&self, draft: &Draft, id: &ProjectId) -> bool {
+        match draft.project(id) {
+            Some(state) => state.is_live(),
+            None => self.catalog.project(id).is_some(),
+        }
+    }
+
+    fn decide_project(
+        &self,
+        draft: &mut Draft,
+        context: &Context,
+        command: &ProjectCommand,
+    ) -> Result<Outcome, Error> {
+        let state = self.project_state(draft, &context.project);
+        let event = projects::decide(&state, command).map_err(Error::Rejected)?;
+        let outcome = draft.add(context, vec![event]);
+        self.evolve_project(draft, state)?;
+        Ok(outcome)
+    }
+
+    /// Moves the draft's project on by the draft's last event.
+    fn evolve_project(&self, draft: &mut Draft, state: ProjectState) -> Result<(), Error> {
+        let Some(event) = draft.events.last().cloned() else { return Ok(()) };
+        let body = ProjectEvent::decode(&event).map_err(|e| Error::Corrupt(e.to_string()))?;
+        if let Some(body) = body {
+            draft.put_project(&event.project, state.evolve(&event, body));
+        }
+        Ok(())
+    }
+
+    async fn decide_documents(
+        &self,
+        draft: &mut Draft,
+        context: &Context,
+        writes: &[Write],
+        reads: &[ReadCheck],
+    ) -> Result<Outcome, Error> {
+        if !self.is_live(draft, &context.project) {
+            return Err(rejected(Reason::ProjectNotFound));
+        }
+        let written = writes.iter().map(|write| (&write.collection, &write.id));
+        let read = reads.iter().map(|read| (&read.collection, &read.id));
+        let mut states = States::with_capacity(writes.len() + reads.len());
+        for (collection, id) in written.chain(read) {
+            if let Entry::Vacant(entry) = states.entry((collection.clone(), id.clone())) {
+                let state = self.document_state(draft, &context.project, entry.key()).await?;
+                entry.insert(state);
+            }
+        }
+        let decided: Vec<NewEvent> =
+            documents::decide(&mut states, writes, reads, self.limits, draft.now)
+                .map_err(Error::Rejected)?;
+        draft.put_documents(&context.project, states);
+        Ok(draft.add(context, decided))
+    }
+
+    async fn document_state(
+        &self,
+        draft: &Draft,
+        project: &ProjectId,
+        key: &Key,
+    ) -> Result<DocumentState, Error> {
+        if let Some(state) = draft.document(project, key) {
+            return Ok(state.clone());
+        }
+        let (collection, id) = (key.0.as_str(), key.1.as_str());
+        let space = &*self.documents.space;
+        let stored = tables::get_document(space, project, collection, id).await?;
+        Ok(stored.map_or_else(DocumentState::default, |stored| DocumentState {
+            version: stored.version,
+            live: stored.data.map(|data| Live { created_at: stored.created_at, data }),
+        }))
+    }
+
+    /// Takes an export's events over: each must follow on its stream as it is here, and transactions must be whole.
+    async fn decide_import(
+        &self,
+        draft: &mut Draft,
+        project: &ProjectId,
+        events: Vec<Imported>,
+    ) -> Result<Outcome, Error> {
+        let mut project_state = self.project_state(draft, project);
+        let mut states = States::new();
+        let mut accepted: Vec<Event> = Vec::with_capacity(events.len());
+        for Imported { mut event } in events {
+            event.project = project.clone();
+            event.epoch = 0;
+            let bad = |why: &str| rejected(Reason::ImportInvalid(event.id, why.to_owned()));
+            let follows =
+                accepted.last().and_then(|last| last.transaction).filter(|t| !t.is_last());
+            let expected = follows.map(|t| (t.id, t.index + 1, t.count));
+            let actual = event.transaction.map(|t| (t.id, t.index, t.count));
+            let whole = match (expected, actual) {
+                (Some(expected), Some(actual)) => expected == actual,
+                (Some(_), None) => false,
+                (None, Some((_, index, _))) => index == 0,
+                (None, None) => true,
+            };
+            if !whole {
+                return Err(bad("its transaction is not whole"));
+            }
+            let undecodable = |_| bad("its data does not fit its type");
+            if let Some(body) = ProjectEvent::decode(&event).map_err(undecodable)? {
+                if event.stream_version != project_state.version + 1 {
+                    return Err(bad("its stream version does not follow"));
+                }
+                project_state = project_state.evolve(&event, body);
+            } else if let Some(body) = DocumentEvent::decode(&event).map_err(undecodable)? {
+                if !project_state.is_live() {
+                    return Err(rejected(Reason::ProjectNotFound));
+                }
+                let key =
+                    document_key(&event).ok_or_else(|| bad("its subject is not a document"))?;
+                let state = match states.remove(&key) {
+                    Some(state) => state,
+                    None => self.document_state(draft, project, &key).await?,
+                };
+                if event.stream_version != state.version + 1 {
+                    return Err(bad("its stream version does not follow"));
+                }
+                states.insert(key, state.evolve(&event, &body));
+            } else {
+                return Err(bad("its type is not known"));
+            }
+            accepted.push(event);
+        }
+        if accepted.last().is_none_or(|last| !last.ends_transaction()) {
+            let id = accepted.last().map_or_else(uuid::Uuid::nil, |last| last.id);
+            let why = "nothing to import, or its last transaction is not whole".to_owned();
+            return Err(rejected(Reason::ImportInvalid(id, why)));
+        }
+        let distinct: HashSet<uuid::Uuid> = accepted.iter().map(|event| event.id).collect();
+        if distinct.len() != accepted.len() {
+            let why = "an id occurs twice".to_owned();
+            return Err(rejected(Reason::ImportInvalid(accepted[0].id, why)));
+        }
+        draft.put_project(project, project_state);
+        draft.put_documents(project, states);
+        Ok(draft.import(accepted))
+    }
+}
+
+fn document_key(event: &Event) -> Option<Key> {
+    let (collection, id) = event.stream.as_document()?;
+    Some((CollectionName::new(collection).ok()?, DocumentId::new(id).ok()?))
+}
+
+fn rejected(reason: Reason) -> Error {
+    Error::Rejected(Rejected::from(reason))
+}

@@ -1,0 +1,131 @@
+//! What one group commit is going to be: the events decided so far, and the states they lead to.
+//! Later commands of the batch are decided against it; thrown away when the append fails.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use domain::command::Context;
+use domain::documents::{DocumentState, Key, States};
+use domain::projects::ProjectState;
+use domain::{Event, NewEvent, ProjectId, Timestamp, TransactionPart};
+use uuid::Uuid;
+
+use crate::error::Error;
+
+/// What was decided for one command.
+pub(crate) enum Outcome {
+    /// These of the draft's events.
+    Events(Range<usize>),
+    /// The same request stands earlier in the batch, with these events.
+    Repeat(Range<usize>),
+    /// The same request was answered before, by these events of the log.
+    Stored { offset: u64, count: u32 },
+    /// Refused, or could not be decided.
+    Failed(Error),
+}
+
+pub(crate) struct Draft {
+    /// The batch's time.
+    pub(crate) now: Timestamp,
+    pub(crate) events: Vec<Event>,
+    documents: HashMap<ProjectId, States>,
+    projects: HashMap<ProjectId, ProjectState>,
+    /// By the id of a keyed command's first event.
+    keyed: HashMap<Uuid, (Range<usize>, u64)>,
+}
+
+impl Draft {
+    pub(crate) fn new(now: Timestamp) -> Self {
+        Self {
+            now,
+            events: Vec::new(),
+            documents: HashMap::new(),
+            projects: HashMap::new(),
+            keyed: HashMap::new(),
+        }
+    }
+
+    pub(crate) fn document(&self, project: &ProjectId, key: &Key) -> Option<&DocumentState> {
+        self.documents.get(project)?.get(key)
+    }
+
+    pub(crate) fn project(&self, id: &ProjectId) -> Option<&ProjectState> {
+        self.projects.get(id)
+    }
+
+    pub(crate) fn keyed(&self, first_event: Uuid) -> Option<&(Range<usize>, u64)> {
+        self.keyed.get(&first_event)
+    }
+
+    pub(crate) fn put_documents(&mut self, project: &ProjectId, states: States) {
+        self.documents.entry(project.clone()).or_default().extend(states);
+    }
+
+    pub(crate) fn put_project(&mut self, id: &ProjectId, state: ProjectState) {
+        self.projects.insert(id.clone(), state);
+    }
+
+    /// Gives decided events their envelope; several make a transaction.
+    pub(crate) fn add(&mut self, context: &Context, decided: Vec<NewEvent>) -> Outcome {
+        let first = self.events.len();
+        let count = decided.len();
+        let ids = Ids::new(context);
+        let transaction = (count > 1).then(|| ids.id(count));
+        for (index, event) in decided.into_iter().enumerate() {
+            self.events.push(Event {
+                id: ids.id(index),
+                project: context.project.clone(),
+                stream: event.stream,
+                stream_version: event.stream_version,
+                kind: event.kind,
+                schema_version: event.schema_version,
+                time: self.now,
+                epoch: 0,
+                actor: context.actor.clone(),
+                correlation_id: context.correlation_id.clone(),
+                causation_id: context.causation_id,
+                depth: context.depth,
+                transaction: transaction.map(|id| TransactionPart {
+                    id,
+                    index: index as u32,
+                    count: count as u32,
+                }),
+                fingerprint: context.idempotency.as_ref().map(|key| key.fingerprint),
+                traceparent: context.traceparent.clone(),
+                data: event.data,
+            });
+        }
+        let range = first..first + count;
+        if let Some(idempotency) = &context.idempotency {
+            self.keyed.insert(ids.id(0), (range.clone(), idempotency.fingerprint));
+        }
+        Outcome::Events(range)
+    }
+
+    /// Takes imported events over as they are.
+    pub(crate) fn import(&mut self, events: Vec<Event>) -> Outcome {
+        let first = self.events.len();
+        self.events.extend(events);
+        Outcome::Events(first..self.events.len())
+    }
+}
+
+/// Ids of one command's events.
+struct Ids<'a> {
+    context: &'a Context,
+}
+
+impl<'a> Ids<'a> {
+    fn new(context: &'a Context) -> Self {
+        Self { context }
+    }
+
+    fn id(&self, index: usize) -> Uuid {
+        match &self.context.idempotency {
+            Some(idempotency) => {
+                domain::command::event_id_for_key(&self.context.project, &idempotency.key, index)
+            }
+            None => Uuid::now_v7(),
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! What can go wrong with a log, told apart by what the caller must do.
+
+use domain::{Offset, PartitionId};
+
+/// A failure of the log.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No room for the batch. Nothing was written; the partition goes on serving and a later append
+    /// may pass.
+    #[error("the disk has no room left for partition {partition}: {detail}")]
+    Full {
+        /// The partition.
+        partition: PartitionId,
+        /// What was found, for an operator.
+        detail: String,
+    },
+    /// The partition refuses to serve until somebody has looked: a failed fsync, or a corrupt
+    /// record.
+    #[error("partition {partition} refuses to serve: {reason}")]
+    Refused {
+        /// The partition.
+        partition: PartitionId,
+        /// Why, for an operator.
+        reason: String,
+    },
+    /// A stored record is not what was written.
+    #[error("partition {partition} has a corrupt record at offset {offset}: {detail}")]
+    Corrupt {
+        /// The partition.
+        partition: PartitionId,
+        /// Which record.
+        offset: Offset,
+        /// File, place and what was found.
+        detail: String,
+    },
+    /// Retention has taken what was asked for.
+    #[error("offset {asked} of partition {partition} is no longer kept; the oldest is {start}")]
+    Trimmed {
+        /// The partition.
+        partition: PartitionId,
+        /// What was asked for.
+        asked: Offset,
+        /// The oldest offset that is kept.
+        start: Offset,
+    },
+    /// The offset does not exist yet.
+    #[error("offset {asked} of partition {partition} is past its end {end}")]
+    BeyondEnd {
+        /// The partition.
+        partition: PartitionId,
+        /// What was asked for.
+        asked: Offset,
+        /// The offset that the next event will get.
+        end: Offset,
+    },
+    /// The topic on disk does not fit what was asked for: another partition count, an unknown
+    /// format, a lock held.
+    #[error("cannot open the log at {path}: {reason}")]
+    Open {
+        /// The folder.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+    /// The operating system said no.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was being done, to which file.
+        what: String,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+}

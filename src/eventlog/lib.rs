@@ -1,0 +1,128 @@
+//! Where it is written: append, read, tail, trim. One trait, served by every engine under one
+//! conformance suite. Knows events and positions, nothing of documents or clients. Only the
+//! partition writer may call `append`.
+
+pub mod conformance;
+pub mod embedded;
+mod error;
+pub mod memory;
+pub mod metrics;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use domain::{Event, Offset, PartitionId, Recorded, Timestamp};
+use tokio::sync::watch;
+
+pub use error::Error;
+
+/// How much one `read` may return. At least one event is returned where there is one, whatever its
+/// size; fewer than the limit does not mean that there are no more.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadLimit {
+    /// Events at most.
+    pub events_max: usize,
+    /// Bytes at most, by [`Event::weight`].
+    pub bytes_max: usize,
+}
+
+impl ReadLimit {
+    /// The first of `events`, as many as the limit lets through.
+    fn take<'a>(self, events: impl Iterator<Item = &'a Arc<Recorded>>) -> Vec<Arc<Recorded>> {
+        let mut taken = Vec::new();
+        let mut bytes = 0;
+        for recorded in events {
+            bytes += recorded.event.weight();
+            if !self.admits(taken.len(), bytes) {
+                break;
+            }
+            taken.push(Arc::clone(recorded));
+        }
+        taken
+    }
+
+    /// Whether one more may join `events` others when all of them have `bytes`.
+    fn admits(self, events: usize, bytes: usize) -> bool {
+        events == 0 || (events < self.events_max && bytes <= self.bytes_max)
+    }
+}
+
+/// What a topic keeps. `None` keeps for ever.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// Events older than this many seconds may go, a whole segment at a time.
+    pub seconds_max: Option<u64>,
+    /// A partition larger than this many bytes loses its oldest segments.
+    pub bytes_max: Option<u64>,
+}
+
+impl Retention {
+    /// Whether the oldest segment may go, given its last event's time and the partition's bytes.
+    fn takes(self, last_time: Timestamp, now: Timestamp, partition_bytes: u64) -> bool {
+        let age = u64::try_from(now.as_micros().saturating_sub(last_time.as_micros()));
+        let old = self.seconds_max.is_some_and(|seconds_max| {
+            age.is_ok_and(|age| age > seconds_max.saturating_mul(1_000_000))
+        });
+        old || self.bytes_max.is_some_and(|bytes_max| partition_bytes > bytes_max)
+    }
+}
+
+/// The answer to a partition number that the topic does not have.
+fn no_partition(partition: PartitionId) -> Error {
+    Error::Refused { partition, reason: "the topic has no such partition".to_owned() }
+}
+
+/// One topic: ordered, durable partitions of events.
+#[async_trait]
+pub trait EventLog: Send + Sync + 'static {
+    /// How many partitions the topic has; fixed for its life.
+    fn partition_count(&self) -> u32;
+
+    /// The oldest offset still kept; equals `end` when the partition is empty.
+    fn start(&self, partition: PartitionId) -> Offset;
+
+    /// The offset that the next event will get. Everything below it is durable.
+    fn end(&self, partition: PartitionId) -> Offset;
+
+    /// Follows `end` without polling. The value may jump over several events at once.
+    fn watch_end(&self, partition: PartitionId) -> watch::Receiver<Offset>;
+
+    /// Appends `events` as one group commit and returns them with their positions once all are
+    /// durable.
+    /// All or none: after an error nothing of the batch will ever be read.
+    /// One caller per partition at a time; a second one waits.
+    ///
+    /// Errors: [`Error::Full`] (nothing written, try later), [`Error::Refused`] or
+    /// [`Error::Corrupt`] (the partition no longer serves), [`Error::Io`].
+    async fn append(
+        &self,
+        partition: PartitionId,
+        events: Vec<Event>,
+    ) -> Result<Vec<Arc<Recorded>>, Error>;
+
+    /// Reads on from `from`, in order; empty only when `from` is the end. A transaction may be cut
+    /// by the limit: whoever must see it whole reads on. An event's data may share a larger buffer
+    /// with its neighbours: whoever keeps an event for long copies the data.
+    ///
+    /// Errors: [`Error::Trimmed`] when `from` is older than `start`, [`Error::BeyondEnd`] when it
+    /// is past `end`, [`Error::Corrupt`] with the offset of a record that fails its checksum,
+    /// [`Error::Refused`] for a partition that the topic does not have, [`Error::Io`].
+    async fn read(
+        &self,
+        partition: PartitionId,
+        from: Offset,
+        limit: ReadLimit,
+    ) -> Result<Vec<Arc<Recorded>>, Error>;
+
+    /// The first offset whose event is later than `time`; `end` when there is none. Relies on the
+    /// writer's promise that times never go back within a partition.
+    async fn offset_after(&self, partition: PartitionId, time: Timestamp) -> Result<Offset, Error>;
+
+    /// Applies the topic's retention as of `now`; returns the new `start`. The newest segment
+    /// always stays.
+    async fn trim(&self, partition: PartitionId, now: Timestamp) -> Result<Offset, Error>;
+
+    /// Ends cleanly: everything is on disk and the next start need not check the tail. Appends are
+    /// refused from here on; reads go on.
+    async fn close(&self) -> Result<(), Error>;
+}

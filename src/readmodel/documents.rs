@@ -1,0 +1,164 @@
+//! The tables of the documents consumer, declared once, and their rows as types.
+//! The writer, the API and the hub all read and write through here, so a column has one meaning.
+//! Rows are whole values: a put replaces everything, so that replay gives the same rows again.
+
+mod fields;
+mod read;
+mod write;
+
+use bytes::Bytes;
+use domain::{EventType, Offset, Timestamp};
+
+use crate::table::{Column, Kind, Table};
+
+pub use read::{
+    collections, expired_idempotency, get_document, get_idempotency, get_project, history,
+    list_rows, projects, version_at, version_at_time,
+};
+pub use write::{
+    delete_idempotency, put_collection, put_document, put_history, put_idempotency, put_project,
+};
+
+const fn column(name: &'static str, kind: Kind) -> Column {
+    Column { name, kind }
+}
+
+const PROJECT: Column = column("project", Kind::Text);
+const COLLECTION: Column = column("collection", Kind::Text);
+const ID: Column = column("id", Kind::Text);
+const EVENT_ID: Column = column("event_id", Kind::Text);
+const VERSION: Column = column("version", Kind::Int);
+const OFFSET: Column = column("offset", Kind::Int);
+const TIME: Column = column("time", Kind::Time);
+const CREATED_AT: Column = column("created_at", Kind::Time);
+const UPDATED_AT: Column = column("updated_at", Kind::Time);
+
+/// Every project, with its state for deciding.
+pub static PROJECTS: Table = Table {
+    number: 1,
+    name: "projects",
+    partition_key: &[PROJECT],
+    clustering_key: &[],
+    columns: &[VERSION, CREATED_AT, UPDATED_AT, column("state", Kind::Json)],
+};
+
+/// Every document that ever was. A deleted one keeps its row, so that its versions go on counting.
+pub static DOCUMENTS: Table = Table {
+    number: 2,
+    name: "documents",
+    partition_key: &[PROJECT, COLLECTION],
+    clustering_key: &[ID],
+    columns: &[
+        VERSION,
+        CREATED_AT,
+        UPDATED_AT,
+        OFFSET,
+        column("live", Kind::Bool),
+        column("data", Kind::Json),
+    ],
+};
+
+/// Every event of every document: where in the log each version came from.
+pub static HISTORY: Table = Table {
+    number: 3,
+    name: "history",
+    partition_key: &[PROJECT, COLLECTION, ID],
+    clustering_key: &[VERSION],
+    columns: &[OFFSET, TIME, column("kind", Kind::Text)],
+};
+
+/// Every collection that ever had a document.
+pub static COLLECTIONS: Table = Table {
+    number: 4,
+    name: "collections",
+    partition_key: &[PROJECT],
+    clustering_key: &[COLLECTION],
+    columns: &[column("first_offset", Kind::Int)],
+};
+
+/// Requests that came with an idempotency key, by the id of their first event.
+pub static IDEMPOTENCY: Table = Table {
+    number: 5,
+    name: "idempotency",
+    partition_key: &[PROJECT],
+    clustering_key: &[EVENT_ID],
+    columns: &[OFFSET, column("count", Kind::Int), column("fingerprint", Kind::Int), TIME],
+};
+
+/// The same by time, to find what has expired.
+pub static IDEMPOTENCY_BY_TIME: Table = Table {
+    number: 6,
+    name: "idempotency_by_time",
+    partition_key: &[PROJECT],
+    clustering_key: &[TIME, EVENT_ID],
+    columns: &[],
+};
+
+/// Every table of the documents consumer.
+pub static TABLES: [&Table; 6] =
+    [&PROJECTS, &DOCUMENTS, &HISTORY, &COLLECTIONS, &IDEMPOTENCY, &IDEMPOTENCY_BY_TIME];
+
+/// A row of [`PROJECTS`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Project {
+    /// Version of the project's stream.
+    pub version: u64,
+    /// Time of its first event.
+    pub created_at: Timestamp,
+    /// Time of its newest event.
+    pub updated_at: Timestamp,
+    /// The project's whole state as JSON; opaque here.
+    pub state: Bytes,
+}
+
+/// A row of [`DOCUMENTS`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// Version of the document's stream.
+    pub version: u64,
+    /// Time of the newest creation.
+    pub created_at: Timestamp,
+    /// Time of the newest event.
+    pub updated_at: Timestamp,
+    /// Offset of the newest event.
+    pub offset: Offset,
+    /// The document's JSON; `None` once it is deleted. Shares memory with a block of the store, so
+    /// copy what is to be kept for long.
+    pub data: Option<Bytes>,
+}
+
+impl Document {
+    /// Whether it exists now, rather than only counting on.
+    pub fn is_live(&self) -> bool {
+        self.data.is_some()
+    }
+}
+
+/// A row of [`HISTORY`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryEntry {
+    /// The version that the event made.
+    pub version: u64,
+    /// Where the event stands.
+    pub offset: Offset,
+    /// When it was decided.
+    pub time: Timestamp,
+    /// What happened.
+    pub kind: EventType,
+}
+
+/// A row of [`IDEMPOTENCY`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdempotencyEntry {
+    /// Offset of the request's first event.
+    pub offset: Offset,
+    /// How many events the request made.
+    pub count: u32,
+    /// Hash of the request, to tell a repeat from a misuse.
+    pub fingerprint: u64,
+    /// When it was decided.
+    pub time: Timestamp,
+}
+
+#[cfg(test)]
+mod tests;

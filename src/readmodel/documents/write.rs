@@ -1,0 +1,101 @@
+//! Typed rows as writes. Only the documents consumer calls these.
+
+use domain::{Offset, ProjectId, Timestamp};
+use uuid::Uuid;
+
+use super::fields::{number, text, time};
+use super::{
+    COLLECTIONS, DOCUMENTS, Document, HISTORY, HistoryEntry, IDEMPOTENCY, IDEMPOTENCY_BY_TIME,
+    IdempotencyEntry, PROJECTS, Project,
+};
+use crate::Write;
+use crate::table::Value;
+
+/// Stores a project.
+pub fn put_project(id: &ProjectId, project: &Project) -> Write {
+    let row = vec![
+        text(id.as_str()),
+        number(project.version),
+        time(project.created_at),
+        time(project.updated_at),
+        Value::Json(project.state.clone()),
+    ];
+    Write::Put { table: &PROJECTS, row }
+}
+
+/// Stores a document, live or deleted.
+pub fn put_document(project: &ProjectId, collection: &str, id: &str, document: &Document) -> Write {
+    let row = vec![
+        text(project.as_str()),
+        text(collection),
+        text(id),
+        number(document.version),
+        time(document.created_at),
+        time(document.updated_at),
+        number(document.offset),
+        Value::Bool(document.is_live()),
+        document.data.clone().map_or(Value::Null, Value::Json),
+    ];
+    Write::Put { table: &DOCUMENTS, row }
+}
+
+/// Stores one entry of a document's history.
+pub fn put_history(project: &ProjectId, collection: &str, id: &str, entry: &HistoryEntry) -> Write {
+    let row = vec![
+        text(project.as_str()),
+        text(collection),
+        text(id),
+        number(entry.version),
+        number(entry.offset),
+        time(entry.time),
+        text(entry.kind.as_str()),
+    ];
+    Write::Put { table: &HISTORY, row }
+}
+
+/// Stores that a collection has had a document, the first one at `first_offset`.
+pub fn put_collection(project: &ProjectId, collection: &str, first_offset: Offset) -> Write {
+    let row = vec![text(project.as_str()), text(collection), number(first_offset)];
+    Write::Put { table: &COLLECTIONS, row }
+}
+
+/// Stores a request's outcome under the id of its first event, findable by time too.
+pub fn put_idempotency(
+    project: &ProjectId,
+    event_id: Uuid,
+    entry: &IdempotencyEntry,
+) -> [Write; 2] {
+    let event_id = uuid(event_id);
+    let by_time = vec![text(project.as_str()), time(entry.time), event_id.clone()];
+    let row = vec![
+        text(project.as_str()),
+        event_id,
+        number(entry.offset),
+        number(u64::from(entry.count)),
+        number(entry.fingerprint),
+        time(entry.time),
+    ];
+    [
+        Write::Put { table: &IDEMPOTENCY, row },
+        Write::Put { table: &IDEMPOTENCY_BY_TIME, row: by_time },
+    ]
+}
+
+/// Forgets a request. `decided_at` is the time that its entry was stored with.
+pub fn delete_idempotency(
+    project: &ProjectId,
+    event_id: Uuid,
+    decided_at: Timestamp,
+) -> [Write; 2] {
+    let event_id = uuid(event_id);
+    let by_time = vec![text(project.as_str()), time(decided_at), event_id.clone()];
+    [
+        Write::Delete { table: &IDEMPOTENCY, key: vec![text(project.as_str()), event_id] },
+        Write::Delete { table: &IDEMPOTENCY_BY_TIME, key: by_time },
+    ]
+}
+
+/// An event's id as a value: hyphenated, lower case.
+pub(super) fn uuid(id: Uuid) -> Value {
+    text(id.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
+}

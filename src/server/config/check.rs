@@ -1,0 +1,154 @@
+//! What the values must fulfil, alone and together. Says which keys are at odds and why.
+
+use anyhow::{bail, ensure};
+use domain::json::Limits;
+
+use super::{Config, Location};
+
+/// Files of the log end here.
+const SEGMENT_BYTES: std::ops::RangeInclusive<u64> = (1 << 20)..=(1 << 30);
+/// Name, braces and version around a document in a request.
+const REQUEST_FRAME_BYTES: usize = 4096;
+/// Proxies cut connections that are silent for a minute.
+const HEARTBEAT_S: std::ops::RangeInclusive<u64> = 1..=60;
+/// A page is held in memory as a whole.
+const PAGE_MAX: std::ops::RangeInclusive<usize> = 1..=10_000;
+/// What the store's journal takes at the least.
+const JOURNAL_BYTES_MIN: u64 = 64 << 20;
+
+/// Errors with the first thing that does not fit.
+pub(super) fn check(config: &Config) -> anyhow::Result<()> {
+    not_zero(config)?;
+    server(config)?;
+    log(config)?;
+    engine(config)?;
+    realtime(config)?;
+    crate::logging::check_level(&config.logging.level)
+}
+
+/// Limits of nothing would refuse everything.
+fn not_zero(config: &Config) -> anyhow::Result<()> {
+    let Config { server, log, engine, realtime, readmodel, .. } = config;
+    for (key, value) in [
+        ("server.shutdown_wait_s", server.shutdown_wait_s),
+        ("server.commit_writes_max", server.commit_writes_max as u64),
+        ("server.sockets_max", server.sockets_max as u64),
+        ("log.partitions", u64::from(log.partitions)),
+        ("log.trim_interval_s", log.trim_interval_s),
+        ("readmodel.memtable_bytes", readmodel.memtable_bytes),
+        ("readmodel.compaction_threads", readmodel.compaction_threads as u64),
+        ("engine.queue_commands_max", engine.queue_commands_max as u64),
+        ("engine.batch_commands_max", engine.batch_commands_max as u64),
+        ("engine.write_wait_s", engine.write_wait_s),
+        ("engine.document_bytes_max", engine.document_bytes_max as u64),
+        ("engine.document_depth_max", engine.document_depth_max as u64),
+        ("realtime.socket_subscriptions_max", realtime.socket_subscriptions_max as u64),
+        ("realtime.queue_frames_max", realtime.queue_frames_max as u64),
+        ("realtime.snapshot_documents", realtime.snapshot_documents as u64),
+    ] {
+        ensure!(value > 0, "`{key}` must not be 0");
+    }
+    Ok(())
+}
+
+fn server(config: &Config) -> anyhow::Result<()> {
+    let server = &config.server;
+    let port = server.listen.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+    ensure!(
+        port.is_some_and(|(_, port)| port.parse::<u16>().is_ok()),
+        "`server.listen` must be HOST:PORT, for example 127.0.0.1:8080; it is {:?}",
+        server.listen
+    );
+    ensure!(
+        server.body_bytes_max >= config.engine.document_bytes_max + REQUEST_FRAME_BYTES,
+        "`server.body_bytes_max` must be at least `engine.document_bytes_max` and \
+         {REQUEST_FRAME_BYTES} more: the largest document could not be sent"
+    );
+    in_range("server.page_max", server.page_max, &PAGE_MAX)
+}
+
+fn log(config: &Config) -> anyhow::Result<()> {
+    let log = &config.log;
+    let (events, tables) = (Location::parse(&log.url), Location::parse(&config.readmodel.url));
+    for (key, location) in [("log.url", &events), ("readmodel.url", &tables)] {
+        ensure!(location.is_some(), "`{key}` must be file:FOLDER or memory:");
+    }
+    if events == Some(Location::Memory) && tables != Some(Location::Memory) {
+        bail!(
+            "`log.url` is memory: and `readmodel.url` is not: at the next start the tables would \
+             be ahead of the log"
+        );
+    }
+    ensure!(events == Some(Location::Memory) || events != tables, "log and tables share a folder");
+    in_range("log.segment_bytes", log.segment_bytes, &SEGMENT_BYTES)?;
+    ensure!(
+        log.retention_bytes == 0 || log.retention_bytes >= log.segment_bytes,
+        "`log.retention_bytes` must be 0 or at least `log.segment_bytes`: whole segments go"
+    );
+    ensure!(
+        log.retention_s == 0 || log.retention_s >= config.engine.idempotency_s,
+        "`log.retention_s` must be 0 or at least `engine.idempotency_s`: idempotency keys are \
+         rebuilt from the log"
+    );
+    let journal = config.readmodel.journal_bytes_max;
+    ensure!(
+        journal >= JOURNAL_BYTES_MIN,
+        "`readmodel.journal_bytes_max` must be at least {JOURNAL_BYTES_MIN}"
+    );
+    ensure!(
+        log.disk_reserve_bytes == 0 || log.disk_reserve_bytes >= journal,
+        "`log.disk_reserve_bytes` must be 0 or at least `readmodel.journal_bytes_max`: what the \
+         log has taken must still reach the tables"
+    );
+    Ok(())
+}
+
+fn engine(config: &Config) -> anyhow::Result<()> {
+    let engine = &config.engine;
+    let most = Limits::DOCUMENT;
+    ensure!(
+        engine.document_bytes_max <= most.bytes_max,
+        "`engine.document_bytes_max` must be at most {}",
+        most.bytes_max
+    );
+    ensure!(
+        engine.document_depth_max <= most.depth_max,
+        "`engine.document_depth_max` must be at most {}",
+        most.depth_max
+    );
+    ensure!(
+        engine.queue_bytes_max >= 2 * config.server.body_bytes_max,
+        "`engine.queue_bytes_max` must be at least twice `server.body_bytes_max`: the largest \
+         commit could not wait"
+    );
+    ensure!(
+        engine.batch_commands_max <= engine.queue_commands_max,
+        "`engine.batch_commands_max` must be at most `engine.queue_commands_max`"
+    );
+    Ok(())
+}
+
+fn realtime(config: &Config) -> anyhow::Result<()> {
+    let realtime = &config.realtime;
+    in_range("realtime.heartbeat_s", realtime.heartbeat_s, &HEARTBEAT_S)?;
+    ensure!(
+        realtime.queue_bytes_max >= config.engine.document_bytes_max + REQUEST_FRAME_BYTES,
+        "`realtime.queue_bytes_max` must be at least `engine.document_bytes_max` and \
+         {REQUEST_FRAME_BYTES} more: a change of the largest document could not wait"
+    );
+    ensure!(
+        realtime.pace_each_us <= realtime.pace_max_ms.saturating_mul(1000),
+        "`realtime.pace_each_us` must be at most `realtime.pace_max_ms`"
+    );
+    Ok(())
+}
+
+fn in_range<T: PartialOrd + std::fmt::Display>(
+    key: &str,
+    value: T,
+    range: &std::ops::RangeInclusive<T>,
+) -> anyhow::Result<()> {
+    let (least, most) = (range.start(), range.end());
+    ensure!(range.contains(&value), "`{key}` must be {least} to {most}; it is {value}");
+    Ok(())
+}

@@ -1,0 +1,78 @@
+//! Runs the API on the calling thread until it is told to stop.
+//! An address that can't be had is found out before anything is opened.
+
+use std::future::Future;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
+use std::time::Duration;
+
+use actix_web::rt::System;
+use anyhow::{Context as _, anyhow};
+
+use super::Node;
+use crate::config::Config;
+
+/// The description of the API as JSON, for people and tools.
+pub(crate) fn openapi() -> anyhow::Result<String> {
+    Ok(api::openapi().to_pretty_json()?)
+}
+
+/// Where to listen; errors when that is impossible, before anything is opened.
+pub(crate) fn address(config: &Config) -> anyhow::Result<SocketAddr> {
+    let listen = &config.server.listen;
+    let mut addresses = listen.to_socket_addrs().with_context(|| format!("--listen {listen}"))?;
+    let address = addresses.next().ok_or_else(|| anyhow!("{listen} is no address"))?;
+    TcpListener::bind(address).map_err(|error| taken(address, error))?;
+    Ok(address)
+}
+
+/// Serves until `stop`; calls `announce` with the address once it is bound.
+pub(crate) fn serve(
+    node: &Node,
+    options: api::Options,
+    announce: impl FnOnce(SocketAddr),
+    stop: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let (engine, registry) = (node.engine.clone(), node.registry.clone());
+    let listen = options.listen;
+    System::new().block_on(async {
+        let server = api::Server::bind(engine, registry, options);
+        let server = server.map_err(|error| taken(listen, error))?;
+        announce(server.addr());
+        server.run(stop).await.context("serving")
+    })
+}
+
+/// The API's options that the configuration makes.
+pub(crate) fn options(config: &Config, listen: SocketAddr, admin_key: String) -> api::Options {
+    let (server, realtime) = (&config.server, &config.realtime);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    api::Options {
+        listen,
+        workers: if server.workers == 0 { cores } else { server.workers },
+        admin_key,
+        body_bytes_max: server.body_bytes_max,
+        page_max: server.page_max,
+        commit_writes_max: server.commit_writes_max,
+        sockets_max: server.sockets_max,
+        socket_subscriptions_max: realtime.socket_subscriptions_max,
+        heartbeat: Duration::from_secs(realtime.heartbeat_s),
+        shutdown_wait: Duration::from_secs(server.shutdown_wait_s),
+        durability: if config.log.fsync { "fsync" } else { "relaxed" }.to_owned(),
+    }
+}
+
+fn taken(address: SocketAddr, error: std::io::Error) -> anyhow::Error {
+    match error.kind() {
+        ErrorKind::AddrInUse => {
+            let other = address.port().checked_add(1).unwrap_or(0);
+            let ip = address.ip();
+            anyhow!(
+                "{address} is taken by another program; choose another address, \
+                 for example --listen {}",
+                SocketAddr::new(ip, other)
+            )
+        }
+        _ => anyhow!("can't listen on {address}: {error}"),
+    }
+}
