@@ -14,6 +14,7 @@ use crate::app::App;
 use crate::body::Body;
 use crate::call::Call;
 use crate::correlation::{CorrelationId, X_CORRELATION_ID};
+use crate::cors::{self, is_preflight};
 use crate::error::{Code, Problem};
 use crate::router::Found;
 use crate::routes::ROUTES;
@@ -55,6 +56,9 @@ pub(crate) async fn dispatch(
             };
             (Some(index), (ROUTES[index].handler)(call).await)
         }
+        Found::OtherMethods(methods) if is_preflight(request.method(), request.headers()) => {
+            (None, Ok(cors::preflight(methods)))
+        }
         Found::OtherMethods(allow) => {
             let problem = Problem::new(Code::MethodNotAllowed, "see the Allow header");
             let mut response = problem.to_response(correlation_id.as_str());
@@ -68,6 +72,7 @@ pub(crate) async fn dispatch(
         Err(problem) => failed(&problem, &correlation_id),
     };
     response.headers_mut().insert(X_CORRELATION_ID, correlation_id.to_header());
+    cors::allow(request.headers(), &mut response);
     if *app.stopping.borrow() {
         response.head_mut().set_connection_type(actix_http::ConnectionType::Close);
     }

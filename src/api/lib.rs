@@ -9,6 +9,7 @@ mod body;
 mod call;
 mod condition;
 mod correlation;
+mod cors;
 mod dispatch;
 mod document;
 mod error;

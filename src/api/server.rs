@@ -1,6 +1,7 @@
 //! Brings the API up on a socket and down again: no request that was taken is left without its
 //! answer.
 
+use std::any::Any;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use actix_http::KeepAlive;
 use actix_web::dev::fn_service;
+use actix_web::rt::net::TcpStream;
 use actix_web::{App as ActixApp, HttpServer};
 use bytes::Bytes;
 use engine::Engine;
@@ -98,7 +100,7 @@ impl Server {
         options: Options,
     ) -> io::Result<Self> {
         let (listen, workers) = (options.listen, options.workers.max(1));
-        let sockets_max = options.sockets_max;
+        let (sockets_max, unread_max) = (options.sockets_max, options.heartbeat * 2);
         let (stopping, watched) = watch::channel(false);
         let shared = share(engine, registry, options, watched)?;
         let for_workers = Arc::clone(&shared);
@@ -113,6 +115,7 @@ impl Server {
         .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
         .client_request_timeout(HEAD_WAIT_MAX)
         .tcp_nodelay(true)
+        .on_connect(move |connection, _| end_when_unread(connection, unread_max))
         .disable_signals()
         .bind(listen)?;
         let addr = server.addrs().first().copied();
@@ -149,6 +152,16 @@ impl Server {
 }
 
 /// What the workers of one server share.
+/// Lets the kernel end a connection whose peer takes nothing for so long: what waits for it would wait for ever.
+fn end_when_unread(connection: &dyn Any, unread_max: Duration) {
+    if let Some(stream) = connection.downcast_ref::<TcpStream>() {
+        let unread_ms_max = u32::try_from(unread_max.as_millis()).unwrap_or(u32::MAX);
+        if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(stream, unread_ms_max) {
+            tracing::debug!(%error, "no TCP user timeout");
+        }
+    }
+}
+
 pub(crate) fn share(
     engine: Arc<Engine>,
     registry: prometheus::Registry,

@@ -60,7 +60,7 @@ impl Options {
         Self {
             dir: dir.into(),
             cache_bytes: 16 << 20,
-            memtable_bytes: 8 << 20,
+            memtable_bytes: 4 << 20,
             journal_bytes_max: JOURNAL_BYTES_MIN,
             worker_threads: 1,
         }

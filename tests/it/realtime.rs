@@ -180,6 +180,27 @@ async fn one_socket_may_have_many_subscriptions() {
 }
 
 #[tokio::test]
+async fn fifty_subscribers_get_the_same_changes_in_the_same_order() {
+    let (_server, project) = started().await;
+    let mut sockets = Vec::new();
+    for _ in 0..50 {
+        let mut socket = Socket::connect(&project).await;
+        socket.subscribe("s", &collection(), None).await;
+        socket.snapshot().await;
+        sockets.push(socket);
+    }
+    let mut all = Vec::new();
+    for n in 0..10 {
+        let id = format!("d{n}");
+        all.extend(wanted(&live_once(&project, &id).await, &id));
+    }
+    for socket in &mut sockets {
+        let changes = socket.changes(all.len()).await;
+        assert_eq!(changes.iter().map(facts).collect::<Vec<_>>(), all);
+    }
+}
+
+#[tokio::test]
 async fn a_stream_of_nothing_or_of_a_wrong_place_is_refused() {
     let (_server, project) = started().await;
     for (query, code) in [

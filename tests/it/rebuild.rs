@@ -215,6 +215,37 @@ async fn a_project_moves_with_its_whole_log() {
 }
 
 #[tokio::test]
+async fn a_project_larger_than_a_request_moves_without_cutting_a_transaction() {
+    let setup = Setup::new();
+    let server = setup.start().await;
+    let project = server.project("large").await;
+    let pad = "x".repeat(4_000);
+    for round in 0..5 {
+        let writes: Value = (0..500)
+            .map(|n| {
+                let (id, data) = (format!("d{round}-{n}"), json!({"n": n, "pad": pad}));
+                json!({"op": "create", "collection": "c", "id": id, "data": data})
+            })
+            .collect();
+        project.commit(&writes, &json!([])).expect(200).await;
+    }
+    let out = file(&setup, "large.ndjson");
+    let path = out.to_str().expect("UTF-8");
+    let remote = ["--server", &server.url, "--key", ADMIN_KEY, "--project", "large"];
+    setup.run_ok(&[&["export", "log", "--out", path][..], &remote].concat()).await;
+    let target = Setup::new();
+    let new = target.start().await;
+    let remote = ["--server", &new.url, "--key", ADMIN_KEY, "--project", "large"];
+    target.run_ok(&[&["import", "log", path][..], &remote].concat()).await;
+    let moved = project.at(&new.url);
+    let (here, there) = (project.events("").await.0, moved.events("").await.0);
+    assert_eq!(without_places(json!(there)), without_places(json!(here)));
+    let (here, there) = (project.list("c", "limit=500").await, moved.list("c", "limit=500").await);
+    assert_eq!(without_places(json!(there)), without_places(json!(here)));
+    assert_eq!(here.len(), 2_500);
+}
+
+#[tokio::test]
 async fn documents_are_exported_and_imported_as_lines() {
     let setup = Setup::new();
     let server = setup.start().await;

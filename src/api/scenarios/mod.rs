@@ -2,6 +2,7 @@
 
 mod access;
 mod commits;
+mod cors;
 mod documents;
 mod history;
 mod limits;

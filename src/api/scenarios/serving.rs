@@ -132,3 +132,18 @@ async fn the_server_tells_how_it_is() {
     let openapi = rig.ask("GET", "/openapi.json", &[], "").await.json();
     assert!(openapi["openapi"].as_str().unwrap().starts_with("3.1"));
 }
+
+/// A refusal that did without the body must not cost the client its connection.
+#[test]
+fn a_refusal_keeps_the_connection() {
+    let (addr, stop, thread) = serve(options());
+    let mut client = TcpStream::connect(addr).unwrap();
+    let lost = b"POST /v1/nothing HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}";
+    for _ in 0..2 {
+        let answer = exchange(&mut client, lost);
+        assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+        assert!(!answer.to_lowercase().contains("connection: close"), "{answer}");
+    }
+    drop((client, stop));
+    thread.join().unwrap();
+}

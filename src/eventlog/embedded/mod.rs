@@ -62,7 +62,7 @@ impl Options {
             partitions,
             segment_bytes: 64 << 20,
             retention: Retention::default(),
-            ring_bytes: 4 << 20,
+            ring_bytes: 1 << 20,
             disk_reserve_bytes: 64 << 20,
             fsync: true,
         }

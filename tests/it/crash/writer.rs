@@ -47,8 +47,7 @@ impl Writer {
         let operation = self.documents.next(&mut self.rng, name);
         let make = |project: &Project| request(project, &operation).key(name);
         let Some(answer) = self.send(make).await else {
-            let project = self.world.project().await;
-            if happened(&project, &operation, &self.documents).await {
+            if self.happened(&operation).await {
                 self.documents.done(&operation);
             }
             return;
@@ -79,6 +78,32 @@ impl Writer {
                         return None;
                     }
                 }
+            }
+        }
+    }
+
+    /// Whether an operation that was never answered was done: all of it or nothing.
+    async fn happened(&self, operation: &Operation) -> bool {
+        let mut done = Vec::new();
+        for step in &operation.steps {
+            let data = self.read(step).await;
+            let known = self.documents.known.get(&step.key).cloned().unwrap_or_default();
+            let (is_before, is_after) = (data == known.data, data == step.after.data);
+            assert!(is_before != is_after, "{operation:?}: {:?} is neither: {data:?}", step.key);
+            done.push(is_after);
+        }
+        assert!(done.iter().all(|one| *one == done[0]), "half of it was done: {operation:?}");
+        done[0]
+    }
+
+    /// A document's data now, whenever the server is there to tell.
+    async fn read(&self, step: &Step) -> Option<Value> {
+        loop {
+            let project = self.world.project().await;
+            match project.get(step.key.0, &step.key.1).try_send().await {
+                Ok(answer) if answer.status == 404 => return None,
+                Ok(answer) => return Some(answer.expect(200)["data"].clone()),
+                Err(_) => self.world.gone(project.client.base()).await,
             }
         }
     }
@@ -145,23 +170,4 @@ fn commit_write(step: &Step) -> Value {
     };
     write["op"] = json!(op);
     write
-}
-
-/// Whether an operation that was never answered was done: all of it or nothing.
-async fn happened(project: &Project, operation: &Operation, before: &Documents) -> bool {
-    let mut done = Vec::new();
-    for step in &operation.steps {
-        let answer = project.get(step.key.0, &step.key.1).send().await;
-        let data = match answer.status {
-            404 => None,
-            _ => Some(answer.expect(200)["data"].clone()),
-        };
-        let known = before.known.get(&step.key).cloned().unwrap_or_default();
-        let is_before = data == known.data;
-        let is_after = data == step.after.data;
-        assert!(is_before != is_after, "{operation:?}: {} is neither: {data:?}", step.key.1);
-        done.push(is_after);
-    }
-    assert!(done.iter().all(|one| *one == done[0]), "half of it was done: {operation:?}");
-    done[0]
 }

@@ -98,11 +98,19 @@ impl Project {
         }
     }
 
-    /// The versions of a document, newest first.
+    /// All versions of a document, newest first, page by page.
     pub(crate) async fn history(&self, collection: &str, id: &str) -> Vec<Value> {
-        let path = format!("{}/history", self.document(collection, id));
-        let mut history = self.client.get(&path).expect(200).await;
-        std::mem::take(history["versions"].as_array_mut().expect("a history has versions"))
+        let mut all = Vec::new();
+        let mut before = String::new();
+        loop {
+            let path = format!("{}/history?limit=90{before}", self.document(collection, id));
+            let mut page = self.client.get(&path).expect(200).await;
+            all.append(page["versions"].as_array_mut().expect("a history has versions"));
+            match page["next"].as_u64() {
+                Some(next) => before = format!("&before={next}"),
+                None => return all,
+            }
+        }
     }
 
     /// The project's events from a position on (from the oldest for an empty one), and the position
