@@ -1,15 +1,17 @@
 //! The documents consumer under a real engine on memory backends: what it shows, and what is left after a crash at any
 //! point between the log and the tables.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use domain::command::{Body, Command};
 use domain::documents::Op;
-use domain::{Position, Timestamp};
+use domain::projects::{KeyKind, ProjectCommand};
+use domain::{KeyId, Position, Timestamp};
 use engine::{AsOf, Engine};
 
-use crate::testing::{Disk, collection, commit, create_project, id, project, write};
+use crate::testing::{Disk, collection, commit, context, create_project, id, project, write};
 
 fn json(n: u64) -> Bytes {
     Bytes::from(format!("{{\"n\":{n}}}"))
@@ -112,6 +114,71 @@ async fn a_list_is_in_order_and_pages_meet() {
     let expected: Vec<String> = (0..25).filter(|n| *n != 3).map(|n| format!("d{n:02}")).collect();
     assert_eq!(names, expected);
     engine.stop().await.unwrap();
+}
+
+/// Whatever the code writes fits the schema that is published for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_event_written_fits_its_published_schema() {
+    let engine = Disk::new().start().await;
+    create_project(&engine).await;
+    for command in every_project_command() {
+        let body = Body::Project(command);
+        engine.submit(Command { context: context(None), body }).await.unwrap();
+    }
+    let restore = Op::Restore { version: 1, data: json(1) };
+    for op in [
+        Op::Create(json(1)),
+        Op::Patch(json(2)),
+        Op::Replace(json(3)),
+        restore.clone(),
+        Op::Delete,
+        restore,
+    ] {
+        commit(&engine, vec![write("a", op), write("b", Op::Replace(json(4)))], None)
+            .await
+            .unwrap();
+    }
+    let delete = Body::Project(ProjectCommand::Delete);
+    engine.submit(Command { context: context(None), body: delete }).await.unwrap();
+
+    let page = engine.events(&project(), None, 1000, &[]).await.unwrap();
+    let mut seen = BTreeSet::new();
+    for recorded in &page.events {
+        let (kind, version) = (recorded.event.kind.as_str(), recorded.event.schema_version);
+        let file =
+            format!("{}/../schemas/events/{kind}/v{version}.json", env!("CARGO_MANIFEST_DIR"));
+        let schema = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        let data = serde_json::from_slice(&recorded.event.data).unwrap();
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        let errors: Vec<String> = validator.iter_errors(&data).map(|e| e.to_string()).collect();
+        assert!(errors.is_empty(), "{file}: {errors:?}");
+        seen.insert(recorded.event.kind.to_string());
+    }
+    let published = domain::schema::published();
+    let published: BTreeSet<String> = published.iter().map(|one| one.kind.to_string()).collect();
+    assert_eq!(seen, published, "a published type that nothing here writes");
+    engine.stop().await.unwrap();
+}
+
+fn every_project_command() -> Vec<ProjectCommand> {
+    let key_id = KeyId::new("k1").unwrap();
+    let config = r#"{"rules":{"read":"true"},"indexes":[{"fields":[{"field":"a"}]}]}"#;
+    vec![
+        ProjectCommand::Update { name: "Q".to_owned() },
+        ProjectCommand::CreateKey {
+            key_id: key_id.clone(),
+            kind: KeyKind::Secret,
+            name: "ci".to_owned(),
+            hash: "00".repeat(32),
+            hint: "abcd".to_owned(),
+        },
+        ProjectCommand::RevokeKey { key_id },
+        ProjectCommand::ConfigureCollection {
+            collection: collection(),
+            config: serde_json::from_str(config).unwrap(),
+        },
+        ProjectCommand::DeleteCollection { collection: collection() },
+    ]
 }
 
 /// Kills the engine at every commit of the tables, restarts it on what is left, and compares with what was acknowledged

@@ -132,8 +132,17 @@ impl Writer {
         }
         for (outcome, reply, release, correlation_id) in decided {
             let answer = self.answer(outcome, &recorded).await;
-            if let Err(error) = &answer {
-                tracing::debug!(correlation.id = %correlation_id, %error, "command not written");
+            match &answer {
+                Ok(Committed { events, replayed }) => tracing::debug!(
+                    correlation.id = %correlation_id,
+                    position = events.last().map(|last| tracing::field::display(last.position)),
+                    events = events.len(),
+                    replayed,
+                    "command written and applied"
+                ),
+                Err(error) => tracing::debug!(
+                    correlation.id = %correlation_id, %error, "command not written"
+                ),
             }
             // Nobody may be waiting any more; the outcome stands all the same.
             let _ = reply.send(answer);
