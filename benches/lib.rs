@@ -1,4 +1,5 @@
-//! What the benches share: an engine on the embedded backends, and documents of about 300 bytes to write to it.
+//! What the benches share: an engine on the embedded backends, and documents of about 300 bytes to
+//! write to it.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! What reacts to events: one folder per consumer, and the list of them all.
-//! A projection here only folds events into rows; reading, storing and checkpoints are the engine's.
+//! A projection here only folds events into rows; reading, storing and checkpoints are the
+//! engine's.
 
 mod documents;
 mod idempotency;

@@ -1,5 +1,5 @@
-//! An engine with both consumers on memory backends, for tests: it can be stopped short at any commit of its tables and
-//! started again on what is left, as after a crash.
+//! An engine with both consumers on memory backends, for tests: it can be stopped short at any
+//! commit of its tables and started again on what is left, as after a crash.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -1,4 +1,5 @@
-//! Subscribers of the hub over a real engine: whatever their pace, their streams are exactly the log's.
+//! Subscribers of the hub over a real engine: whatever their pace, their streams are exactly the
+//! log's.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -128,7 +129,8 @@ async fn one_document_and_resume_and_reset() {
     .await;
 }
 
-/// Subscribers of every pace, with a queue of four frames, while writes go on: each gets every change once, in order.
+/// Subscribers of every pace, with a queue of four frames, while writes go on: each gets every
+/// change once, in order.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_subscribers_fall_back_to_the_log_and_miss_nothing() {
     local(|engine| async move {

@@ -1,5 +1,5 @@
-//! The documents projection: a row per document, a row per version of it, a row per project, a row per collection.
-//! The writers decide against these tables, and every read is answered from them.
+//! The documents projection: a row per document, a row per version of it, a row per project, a row
+//! per collection. The writers decide against these tables, and every read is answered from them.
 
 #[cfg(test)]
 mod live_tests;
@@ -53,7 +53,8 @@ impl Projection for Documents {
     ) -> Result<(), Fault> {
         for recorded in events {
             if let Err(error) = self.fold(recorded, writes) {
-                // Nothing that the writer appends can fail here; what does came from a damaged or newer log.
+                // Nothing that the writer appends can fail here; what does came from a damaged or
+                // newer log.
                 tracing::error!(position = %recorded.position, %error, "event not projected");
             }
         }

@@ -1,5 +1,5 @@
-//! The documents consumer under a real engine on memory backends: what it shows, and what is left after a crash at any
-//! point between the log and the tables.
+//! The documents consumer under a real engine on memory backends: what it shows, and what is left
+//! after a crash at any point between the log and the tables.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -181,8 +181,8 @@ fn every_project_command() -> Vec<ProjectCommand> {
     ]
 }
 
-/// Kills the engine at every commit of the tables, restarts it on what is left, and compares with what was acknowledged
-/// and with a replay.
+/// Kills the engine at every commit of the tables, restarts it on what is left, and compares with
+/// what was acknowledged and with a replay.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crash_at_any_commit_loses_nothing() {
     for fuse in 0..24 {

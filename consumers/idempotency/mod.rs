@@ -1,5 +1,6 @@
-//! The idempotency projection: which events answered a client's key, for as long as a repeat must get the same answer.
-//! Kept apart from the documents because it forgets: its tables depend on when they were built.
+//! The idempotency projection: which events answered a client's key, for as long as a repeat must
+//! get the same answer. Kept apart from the documents because it forgets: its tables depend on when
+//! they were built.
 
 #[cfg(test)]
 mod tests;
@@ -15,7 +16,8 @@ use readmodel::{Reader, Write};
 
 /// Rows are kept this long; the writer asks for no older ones.
 const KEEP_MICROS: i64 = 24 * 3600 * 1_000_000;
-/// Expired rows deleted for each new one: more than one, so that a backlog shrinks; few, so that no batch stalls.
+/// Expired rows deleted for each new one: more than one, so that a backlog shrinks; few, so that no
+/// batch stalls.
 const EXPIRE_EACH: usize = 2;
 
 /// Makes the projection of one partition.

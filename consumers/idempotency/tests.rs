@@ -1,4 +1,5 @@
-//! A repeat gets the first answer: at once, in the same batch, after a restart; and a misuse is told.
+//! A repeat gets the first answer: at once, in the same batch, after a restart; and a misuse is
+//! told.
 
 use bytes::Bytes;
 use domain::documents::Op;

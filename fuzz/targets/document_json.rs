@@ -1,5 +1,6 @@
-//! A client's JSON: what `compact_object` lets through is an object, means the same as before, and stays as it is when
-//! compacted again. What it refuses had a reason: any object within the limits, printed afresh, passes.
+//! A client's JSON: what `compact_object` lets through is an object, means the same as before,
+//! and stays as it is when compacted again. What it refuses had a reason: any object within the
+//! limits, printed afresh, passes.
 #![no_main]
 
 use domain::json::{Limits, compact_object};
@@ -17,7 +18,8 @@ fuzz_target!(|text: &[u8]| {
         assert_eq!(compact_object(compact, LIMITS).as_ref(), Ok(compact), "not idempotent");
     }
 
-    // serde_json gives these names a meaning of its own when it parses into a `Value`, and an escape may hide one.
+    // serde_json gives these names a meaning of its own when it parses into a `Value`, and an
+    // escape may hide one.
     const SERDE_JSON_NAMES: &[u8] = b"$serde_json::private::";
     let named = text.windows(SERDE_JSON_NAMES.len()).any(|window| window == SERDE_JSON_NAMES);
     if named || text.windows(2).any(|window| window == b"\\u") {

@@ -1,4 +1,5 @@
-//! An event's JSON form: what `from_json` takes, `to_json` must write so that it reads back equal, and no input panics.
+//! An event's JSON form: what `from_json` takes, `to_json` must write so that it reads back
+//! equal, and no input panics.
 #![no_main]
 
 use domain::event::cloudevents::{from_json, to_json};

@@ -1,5 +1,6 @@
 //! Small texts with one spelling each: what parses prints, and the print parses to the same.
-//! Times and actors may have several spellings of one value; the print is then the one that stays.
+//! Times and actors may have several spellings of one value; the print is then the one that
+//! stays.
 #![no_main]
 
 use std::fmt::{Debug, Display};

@@ -1,6 +1,6 @@
-//! The log's record format: no bytes make `decode` panic, and a record has one spelling, so that what it accepts encodes
-//! to the same bytes. Each input is tried as it is, and as the body of a record with the right length and checksum, for
-//! the fuzzer can't guess a checksum.
+//! The log's record format: no bytes make `decode` panic, and a record has one spelling, so that
+//! what it accepts encodes to the same bytes. Each input is tried as it is, and as the body of a
+//! record with the right length and checksum, for the fuzzer can't guess a checksum.
 #![no_main]
 
 use bytes::Bytes;

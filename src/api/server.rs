@@ -152,7 +152,8 @@ impl Server {
 }
 
 /// What the workers of one server share.
-/// Lets the kernel end a connection whose peer takes nothing for so long: what waits for it would wait for ever.
+/// Lets the kernel end a connection whose peer takes nothing for so long: what waits for it would
+/// wait for ever.
 fn end_when_unread(connection: &dyn Any, unread_max: Duration) {
     if let Some(stream) = connection.downcast_ref::<TcpStream>() {
         let unread_ms_max = u32::try_from(unread_max.as_millis()).unwrap_or(u32::MAX);

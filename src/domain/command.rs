@@ -1,4 +1,5 @@
-//! A command: a request that may be refused, with everything its decision needs but the current state.
+//! A command: a request that may be refused, with everything its decision needs but the current
+//! state.
 
 use bytes::Bytes;
 use compact_str::CompactString;

@@ -54,7 +54,8 @@ impl fmt::Debug for EventType {
     }
 }
 
-/// One event's place in its transaction. The events of a transaction lie next to each other and count all or none.
+/// One event's place in its transaction. The events of a transaction lie next to each other and
+/// count all or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TransactionPart {
     /// Names the transaction.

@@ -1,5 +1,6 @@
 //! Names of things: projects, collections, documents, keys and streams.
-//! Every id is checked once, when it is made; whoever holds one may print it into a path, a key or a log line as it is.
+//! Every id is checked once, when it is made; whoever holds one may print it into a path, a key or
+//! a log line as it is.
 
 use std::fmt;
 use std::str::FromStr;
@@ -24,7 +25,8 @@ pub enum InvalidId {
     Start(char),
 }
 
-/// Checks the rule for ids of the public API: 1–128 characters of `A-Z a-z 0-9 _ - .`, not starting with `_` or `.`.
+/// Checks the rule for ids of the public API: 1–128 characters of `A-Z a-z 0-9 _ - .`, not starting
+/// with `_` or `.`.
 pub fn check_id(text: &str) -> Result<(), InvalidId> {
     if text.is_empty() || text.len() > ID_BYTES_MAX {
         return Err(InvalidId::Length(text.chars().count()));
@@ -139,7 +141,8 @@ impl StreamId {
         Self(format_compact!("document/{collection}/{id}"))
     }
 
-    /// Takes a stream id as it was stored or imported. Errors when it is not printable ASCII of 1–512 bytes.
+    /// Takes a stream id as it was stored or imported. Errors when it is not printable ASCII of
+    /// 1–512 bytes.
     pub fn parse(text: &str) -> Result<Self, InvalidId> {
         if text.is_empty() || text.len() > 512 {
             return Err(InvalidId::Length(text.len()));

@@ -1,5 +1,6 @@
 //! JSON as clients send it: checked once (size, depth, duplicate names), then kept as compact text.
-//! Text and not a tree, so that numbers keep every digit and nothing is parsed that nobody looks into.
+//! Text and not a tree, so that numbers keep every digit and nothing is parsed that nobody looks
+//! into.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -18,7 +19,8 @@ pub struct Limits {
 impl Limits {
     /// What a document may be by default: 1 MiB, 64 deep.
     pub const DOCUMENT: Self = Self { bytes_max: 1 << 20, depth_max: 64 };
-    /// What an event's data may be: two documents (the state after and what it was before), and their frame.
+    /// What an event's data may be: two documents (the state after and what it was before), and
+    /// their frame.
     pub const STORED: Self = Self { bytes_max: (2 << 20) + (64 << 10), depth_max: 72 };
 }
 
@@ -47,7 +49,8 @@ pub enum Invalid {
     },
 }
 
-/// Checks that `text` is one JSON object within `limits`, without duplicate names, and takes the white space out.
+/// Checks that `text` is one JSON object within `limits`, without duplicate names, and takes the
+/// white space out.
 pub fn compact_object(text: &[u8], limits: Limits) -> Result<Vec<u8>, Invalid> {
     let first = text.iter().find(|b| !b.is_ascii_whitespace());
     // Depth first and by hand: the parser below recurses, so nothing deeper may reach it.
@@ -123,7 +126,8 @@ fn strip_whitespace(text: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Walks a value and fails on a name that an object has twice (RFC 8259 §4 leaves its meaning open).
+/// Walks a value and fails on a name that an object has twice (RFC 8259 §4 leaves its meaning
+/// open).
 struct NoDuplicates;
 
 impl<'de> DeserializeSeed<'de> for NoDuplicates {
@@ -250,7 +254,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn compacting_keeps_the_value(name in ".{0,8}", text in ".{0,20}", number in any::<f64>().prop_filter("finite", |n| n.is_finite())) {
+        fn compacting_keeps_the_value(
+            name in ".{0,8}",
+            text in ".{0,20}",
+            number in any::<f64>().prop_filter("finite", |n| n.is_finite()),
+        ) {
             let value = serde_json::json!({ name: [text, number, null, true] });
             let pretty = serde_json::to_string_pretty(&value).unwrap();
             let roomy = Limits { bytes_max: 4096, depth_max: 8 };

@@ -1,4 +1,5 @@
-//! A place in the log: partition and offset, printed `3-18421`; and which partition a project belongs to.
+//! A place in the log: partition and offset, printed `3-18421`; and which partition a project
+//! belongs to.
 
 use std::fmt;
 use std::str::FromStr;
@@ -72,8 +73,8 @@ impl<'de> Deserialize<'de> for Position {
     }
 }
 
-/// The partition that holds a project: Kafka's default partitioner (murmur2 of the key, sign bit cleared, modulo the
-/// count), so that any stock Kafka producer or consumer agrees.
+/// The partition that holds a project: Kafka's default partitioner (murmur2 of the key, sign bit
+/// cleared, modulo the count), so that any stock Kafka producer or consumer agrees.
 pub fn partition_of(project: &ProjectId, partition_count: u32) -> PartitionId {
     PartitionId((murmur2(project.as_str().as_bytes()) & 0x7fff_ffff) % partition_count.max(1))
 }

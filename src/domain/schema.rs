@@ -1,5 +1,5 @@
-//! The published contract of events: every type at every version, with its JSON Schema and an example.
-//! Tests hold `schemas/events/` to this list; a published file never changes in meaning.
+//! The published contract of events: every type at every version, with its JSON Schema and an
+//! example. Tests hold `schemas/events/` to this list; a published file never changes in meaning.
 
 #[cfg(test)]
 mod tests;
@@ -17,8 +17,8 @@ pub struct Published {
     pub kind: EventType,
     /// The schema's version, from 1.
     pub version: u16,
-    /// Its JSON Schema (2020-12), generated from the code that writes it; `None` for a version that is no longer
-    /// written, whose file in `schemas/` is frozen.
+    /// Its JSON Schema (2020-12), generated from the code that writes it; `None` for a version
+    /// that is no longer written, whose file in `schemas/` is frozen.
     pub schema: Option<Value>,
     /// An example of the data.
     pub example: Value,

@@ -1,4 +1,5 @@
-//! Times as the API shows them: RFC 3339 in UTC with microseconds. Made outside and passed in; nothing here reads a clock.
+//! Times as the API shows them: RFC 3339 in UTC with microseconds. Made outside and passed in;
+//! nothing here reads a clock.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,5 +1,5 @@
-//! Brings stored data up to the newest version of its type: pure steps v(n) → v(n+1), chained at read.
-//! What is stored never changes; consumers only ever see the newest version.
+//! Brings stored data up to the newest version of its type: pure steps v(n) → v(n+1), chained at
+//! read. What is stored never changes; consumers only ever see the newest version.
 
 mod document_updated_v1;
 

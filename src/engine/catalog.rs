@@ -1,5 +1,6 @@
-//! Projects, keys and collections in memory: what every request looks up before it does anything else.
-//! Fed from the read model at start and by the writers after each commit; never ahead of the log.
+//! Projects, keys and collections in memory: what every request looks up before it does anything
+//! else. Fed from the read model at start and by the writers after each commit; never ahead of the
+//! log.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,8 +24,8 @@ impl Project {
         Self { state, keys_by_hash }
     }
 
-    /// The key whose text has this SHA-256 (lower-case hex). The hash of an unguessable text is no secret to
-    /// compare in constant time.
+    /// The key whose text has this SHA-256 (lower-case hex). The hash of an unguessable text is no
+    /// secret to compare in constant time.
     pub fn key(&self, hash: &str) -> Option<(&KeyId, KeyKind)> {
         let id = self.keys_by_hash.get(hash)?;
         self.state.keys.get(id).map(|key| (id, key.kind))

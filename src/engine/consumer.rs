@@ -1,4 +1,5 @@
-//! Runs one projection over one partition: reads on from its checkpoint, folds, and stores rows and checkpoint at once.
+//! Runs one projection over one partition: reads on from its checkpoint, folds, and stores rows and
+//! checkpoint at once.
 
 use std::sync::Arc;
 
@@ -11,8 +12,8 @@ use crate::projection::{Fault, Projection};
 
 /// One read of the log: large enough to make a batch worth its commit, small enough to hold.
 const BATCH: ReadLimit = ReadLimit { events_max: 2048, bytes_max: 2 << 20 };
-/// A checkpoint with no rows is stored only this many events after the last one, to spare idle consumers the writes;
-/// it bounds what they read again after a crash.
+/// A checkpoint with no rows is stored only this many events after the last one, to spare idle
+/// consumers the writes; it bounds what they read again after a crash.
 const EMPTY_COMMIT_EVENTS: u64 = 10_000;
 
 /// A projection with its tables and its place in the log.

@@ -1,4 +1,5 @@
-//! What the engine answers when it can't do what was asked, told apart by what the caller should do.
+//! What the engine answers when it can't do what was asked, told apart by what the caller should
+//! do.
 
 use domain::{Position, Rejected};
 
@@ -51,7 +52,8 @@ pub enum Error {
     NotFound(String),
     /// The store is ahead of its log: one of them was replaced or cut.
     #[error(
-        "the read model of partition {partition} has applied {checkpoint} events but the log has only {end}: \
+        "the read model of partition {partition} has applied {checkpoint} events but the log has \
+         only {end}: \
          the log lost acknowledged events or belongs to another store; not starting"
     )]
     AheadOfLog {

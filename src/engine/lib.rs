@@ -1,5 +1,6 @@
-//! How it moves: partition writers, projections and their checkpoints, waits, rebuilds, and the hub of live subscribers.
-//! Knows the log and the tables only by their traits; knows nothing of HTTP, nor of what a consumer stores.
+//! How it moves: partition writers, projections and their checkpoints, waits, rebuilds, and the hub
+//! of live subscribers. Knows the log and the tables only by their traits; knows nothing of HTTP,
+//! nor of what a consumer stores.
 
 mod catalog;
 mod clock;
@@ -113,16 +114,17 @@ impl Engine {
 
     /// Hands a command to the writer of its project and waits for the outcome.
     ///
-    /// Errors: refused ([`Error::Rejected`]), [`Error::Busy`] when the queue is full, [`Error::Unavailable`] when the
-    /// log can't take it, [`Error::OutcomeUnknown`] when the wait is over before the answer came.
+    /// Errors: refused ([`Error::Rejected`]), [`Error::Busy`] when the queue is full,
+    /// [`Error::Unavailable`] when the log can't take it, [`Error::OutcomeUnknown`] when the
+    /// wait is over before the answer came.
     pub async fn submit(&self, command: Command) -> Result<Committed, Error> {
         self.partition(&command.context.project).submit(command, self.options.write_wait_max).await
     }
 
     /// Waits until reads of the project show `position`.
     ///
-    /// Errors: [`Error::StaleRead`] when the wait is over before, [`Error::PositionElsewhere`] when the position is in
-    /// another partition.
+    /// Errors: [`Error::StaleRead`] when the wait is over before, [`Error::PositionElsewhere`] when
+    /// the position is in another partition.
     pub async fn wait_for(&self, project: &ProjectId, position: Position) -> Result<(), Error> {
         let partition = self.partition(project);
         if position.partition != partition.id {
@@ -146,7 +148,8 @@ impl Engine {
 
     /// Stops intake, lets the writers finish what they have, and closes log and store.
     ///
-    /// Errors with the first thing that could not be closed; everything acknowledged is durable all the same.
+    /// Errors with the first thing that could not be closed; everything acknowledged is durable all
+    /// the same.
     pub async fn stop(&self) -> Result<(), Error> {
         for partition in &self.partitions {
             partition.stop().await;

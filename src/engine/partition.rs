@@ -1,4 +1,5 @@
-//! One partition as the rest of the engine sees it: a bounded queue to its writer, its tables, and how far they are.
+//! One partition as the rest of the engine sees it: a bounded queue to its writer, its tables, and
+//! how far they are.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

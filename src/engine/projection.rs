@@ -20,15 +20,16 @@ impl From<readmodel::Error> for Fault {
     }
 }
 
-/// Folds one partition's events into tables. Must give the same rows however the events are cut into batches.
-/// May keep in memory what it has read or written; it is thrown away and loaded anew after a failure.
+/// Folds one partition's events into tables. Must give the same rows however the events are cut
+/// into batches. May keep in memory what it has read or written; it is thrown away and loaded anew
+/// after a failure.
 #[async_trait]
 pub trait Projection: Send + 'static {
     /// Reads what it keeps in memory.
     async fn load(&mut self, reader: &dyn Reader) -> Result<(), Fault>;
 
-    /// Adds to `writes` what `events`, which come in order and never cut a transaction, make of the tables.
-    /// `reader` shows the tables as they were before this batch.
+    /// Adds to `writes` what `events`, which come in order and never cut a transaction, make of the
+    /// tables. `reader` shows the tables as they were before this batch.
     async fn apply(
         &mut self,
         events: &[Arc<Recorded>],

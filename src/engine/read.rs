@@ -1,4 +1,5 @@
-//! Answers reads: documents now and as of an earlier position or time, their history, and the log itself.
+//! Answers reads: documents now and as of an earlier position or time, their history, and the log
+//! itself.
 
 use std::sync::Arc;
 
@@ -109,7 +110,8 @@ impl Partition {
 impl Engine {
     /// One document, now or as it was.
     ///
-    /// Errors: [`Error::PositionElsewhere`], [`Error::PositionAhead`], [`Error::Trimmed`] for an `as_of`.
+    /// Errors: [`Error::PositionElsewhere`], [`Error::PositionAhead`], [`Error::Trimmed`] for an
+    /// `as_of`.
     pub async fn document(
         &self,
         project: &ProjectId,
@@ -292,8 +294,9 @@ impl Engine {
         Ok(found.into_iter().map(|(name, _)| name).collect())
     }
 
-    /// The project's events from `from` on (from the oldest kept, when `None`), of these types when any are named.
-    /// Looks at a bounded part of the log: `next` tells where to go on, even when nothing was found.
+    /// The project's events from `from` on (from the oldest kept, when `None`), of these types when
+    /// any are named. Looks at a bounded part of the log: `next` tells where to go on, even
+    /// when nothing was found.
     ///
     /// Errors: [`Error::PositionElsewhere`], [`Error::PositionAhead`], [`Error::Trimmed`].
     pub async fn events(

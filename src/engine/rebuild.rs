@@ -1,4 +1,5 @@
-//! Builds a projection anew from the log, side by side with the one that serves, compares, and lets it take over.
+//! Builds a projection anew from the log, side by side with the one that serves, compares, and lets
+//! it take over.
 
 use std::sync::Arc;
 
@@ -45,10 +46,12 @@ impl Rebuilt {
 }
 
 impl Engine {
-    /// Rebuilds the documents projection, partition by partition, while it serves. With `verify`, both are compared at
-    /// the same position. The rebuilt tables take over either way: they are what the log says.
+    /// Rebuilds the documents projection, partition by partition, while it serves. With `verify`,
+    /// both are compared at the same position. The rebuilt tables take over either way: they
+    /// are what the log says.
     ///
-    /// Errors: [`Error::NotFound`] for another projection, and whatever the log or the read model have to say.
+    /// Errors: [`Error::NotFound`] for another projection, and whatever the log or the read model
+    /// have to say.
     pub async fn rebuild(
         &self,
         consumer: &str,

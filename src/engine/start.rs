@@ -1,4 +1,5 @@
-//! Brings an engine up: checks that tables and log belong together, catches up, and starts one writer per partition.
+//! Brings an engine up: checks that tables and log belong together, catches up, and starts one
+//! writer per partition.
 
 use std::sync::Arc;
 
@@ -41,8 +42,8 @@ struct Level {
 }
 
 impl Engine {
-    /// Starts on the current tokio runtime, which must be multi-threaded. Calls `progress` with partition, next offset
-    /// and end while tables catch up with the log.
+    /// Starts on the current tokio runtime, which must be multi-threaded. Calls `progress` with
+    /// partition, next offset and end while tables catch up with the log.
     ///
     /// A partition whose log is corrupt is refused on its own; the others serve.
     ///
@@ -112,7 +113,8 @@ fn spawn(partition: &Partition, writer: Writer, queue_max: usize) -> Result<(), 
     Ok(())
 }
 
-/// The space that serves reads; a new one where there is none, or where the projection has a newer version.
+/// The space that serves reads; a new one where there is none, or where the projection has a newer
+/// version.
 async fn serving_space(
     store: &dyn Store,
     registration: &Registration,

@@ -30,8 +30,8 @@ pub struct Column {
 /// One table. Rows are found by partition key, and ordered by clustering key within it.
 #[derive(Debug)]
 pub struct Table {
-    /// Stable number below 255, part of the embedded key; never used again for another table of the
-    /// same consumer.
+    /// Stable number below 255, part of the embedded key; never used again for another table of
+    /// the same consumer.
     pub number: u8,
     /// Its name, in snake case.
     pub name: &'static str,

@@ -14,8 +14,8 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-/// Memory goes from thread to thread here (workers parse, writers store), which glibc's allocator pays for with locks:
-/// 18 % of a create's CPU was spent in it.
+/// Memory goes from thread to thread here (workers parse, writers store), which glibc's allocator
+/// pays for with locks: 18 % of a create's CPU was spent in it.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

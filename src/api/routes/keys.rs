@@ -68,8 +68,8 @@ pub(crate) struct KeyBody {
 pub(crate) struct CreatedKey {
     #[serde(flatten)]
     about: KeyBody,
-    /// The key's text, shown this once. `null` in the answer to a repeat by idempotency key: if the
-    /// first answer was lost, revoke the key and make another.
+    /// The key's text, shown this once. `null` in the answer to a repeat by idempotency key: if
+    /// the first answer was lost, revoke the key and make another.
     key: Option<String>,
 }
 

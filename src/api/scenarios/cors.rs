@@ -1,4 +1,5 @@
-//! Pages of other origins: they may ask, be told of refusals, and read the headers that a client needs.
+//! Pages of other origins: they may ask, be told of refusals, and read the headers that a client
+//! needs.
 
 use super::Rig;
 

@@ -7,7 +7,8 @@ use engine::hub::{Change, ChangeKind, Encoder, Snapshot};
 use crate::document::write_document;
 use crate::error::Problem;
 
-/// Frames of a WebSocket subscription: JSON text messages that carry the client's name of the subscription.
+/// Frames of a WebSocket subscription: JSON text messages that carry the client's name of the
+/// subscription.
 pub(super) struct WebSocketFrames {
     /// `{"op":…,"sub":"…"` needs the name as JSON.
     sub: String,
@@ -153,8 +154,8 @@ fn framed(op: u8, mut message: Vec<u8>) -> Bytes {
     Bytes::from(message).slice(start..)
 }
 
-/// Frames of an event stream (WHATWG HTML, "Server-sent events"). An event's id is its position, so that a plain
-/// `EventSource` resumes exactly.
+/// Frames of an event stream (WHATWG HTML, "Server-sent events"). An event's id is its position, so
+/// that a plain `EventSource` resumes exactly.
 pub(super) struct SseFrames {
     pub(super) correlation_id: String,
 }
@@ -174,7 +175,8 @@ impl Encoder for SseFrames {
     fn snapshot(&self, snapshot: &Snapshot) -> Bytes {
         let mut frame = Vec::with_capacity(512);
         if !snapshot.more {
-            // Only the last part may be resumed after: an id given before would skip the rest of the snapshot.
+            // Only the last part may be resumed after: an id given before would skip the rest of
+            // the snapshot.
             frame.extend_from_slice(format!("id: {}\n", snapshot.position).as_bytes());
         }
         frame.extend_from_slice(b"event: snapshot\ndata: {");

@@ -1,4 +1,5 @@
-//! Reads a client's WebSocket messages from the request's body: bounded in size, continuations put together.
+//! Reads a client's WebSocket messages from the request's body: bounded in size, continuations put
+//! together.
 
 use actix_http::ws::{Codec, Frame, Item, ProtocolError};
 use actix_web::dev::Payload;

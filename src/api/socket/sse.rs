@@ -1,5 +1,5 @@
-//! `GET /realtime/events`: one subscription as Server-Sent Events. Ids are positions, so that a client that sends
-//! `Last-Event-ID` goes on exactly where it was.
+//! `GET /realtime/events`: one subscription as Server-Sent Events. Ids are positions, so that a
+//! client that sends `Last-Event-ID` goes on exactly where it was.
 
 use std::rc::Rc;
 

@@ -1,5 +1,5 @@
-//! `GET /realtime`: one WebSocket with many subscriptions. A token is given in the first message or a header, never in
-//! the URL; whoever says nothing for two heartbeats is gone.
+//! `GET /realtime`: one WebSocket with many subscriptions. A token is given in the first message or
+//! a header, never in the URL; whoever says nothing for two heartbeats is gone.
 
 use std::collections::HashMap;
 use std::rc::Rc;

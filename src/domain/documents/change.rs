@@ -5,7 +5,8 @@ use super::fields::{Fields, is_object};
 /// The fields that differ between two states of a document.
 #[derive(Default)]
 pub(super) struct Changes {
-    /// Pointers to what was added, removed or replaced, in document order. Arrays change as a whole.
+    /// Pointers to what was added, removed or replaced, in document order. Arrays change as a
+    /// whole.
     pub(super) changed: Vec<String>,
     /// The earlier value of each, by pointer; a field that was not there has none.
     pub(super) before: Fields,

@@ -1,4 +1,5 @@
-//! Turns writes into events, or refuses them. Pure: the states that it needs are loaded before and handed in.
+//! Turns writes into events, or refuses them. Pure: the states that it needs are loaded before and
+//! handed in.
 
 use std::collections::HashMap;
 
@@ -18,11 +19,12 @@ use crate::time::Timestamp;
 /// A document's name within its project.
 pub type Key = (CollectionName, DocumentId);
 
-/// The documents that a commit reads or writes, as they are now. A missing entry is a document that never was.
+/// The documents that a commit reads or writes, as they are now. A missing entry is a document that
+/// never was.
 pub type States = HashMap<Key, DocumentState>;
 
-/// Decides a commit as a whole. `states` is carried along, so that a later write sees an earlier one; after a refusal
-/// it must be thrown away.
+/// Decides a commit as a whole. `states` is carried along, so that a later write sees an earlier
+/// one; after a refusal it must be thrown away.
 ///
 /// Errors with the first write or read that is in the way.
 pub fn decide(
@@ -125,7 +127,8 @@ fn made(now: Timestamp, data: &Bytes) -> Live {
     Live { created_at: now, data: data.clone() }
 }
 
-/// Stored and checked JSON is UTF-8; should it not be, the document reads as empty rather than stop the writer.
+/// Stored and checked JSON is UTF-8; should it not be, the document reads as empty rather than stop
+/// the writer.
 fn text(data: &Bytes) -> &str {
     std::str::from_utf8(data).unwrap_or("{}")
 }

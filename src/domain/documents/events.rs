@@ -1,5 +1,6 @@
 //! The events of documents, and their stored data.
-//! Encoded by hand around the document's own text, so that a create copies the client's JSON and parses nothing.
+//! Encoded by hand around the document's own text, so that a create copies the client's JSON and
+//! parses nothing.
 
 use bytes::Bytes;
 use schemars::JsonSchema;

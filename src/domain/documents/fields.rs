@@ -1,4 +1,5 @@
-//! An object's fields as text, one level deep: enough to merge and compare without turning numbers into floats.
+//! An object's fields as text, one level deep: enough to merge and compare without turning numbers
+//! into floats.
 
 use indexmap::IndexMap;
 use serde_json::value::RawValue;

@@ -1,9 +1,11 @@
-//! JSON Merge Patch, RFC 7396, on JSON text: what a patch does not touch stays as it was, digit for digit.
+//! JSON Merge Patch, RFC 7396, on JSON text: what a patch does not touch stays as it was, digit for
+//! digit.
 
 use super::fields::{Fields, is_object};
 
-/// Merges `patch` into `target`: objects are merged name by name, `null` removes a name, all else replaces.
-/// Both must be valid compact JSON. Recursion is as deep as the patch, whose depth was limited when it was checked.
+/// Merges `patch` into `target`: objects are merged name by name, `null` removes a name, all else
+/// replaces. Both must be valid compact JSON. Recursion is as deep as the patch, whose depth was
+/// limited when it was checked.
 pub fn merge_patch(target: &str, patch: &str) -> String {
     if !is_object(patch) {
         return patch.to_owned();

@@ -1,4 +1,5 @@
-//! Documents: the writes that clients ask for, the events they become, and the state that events fold into.
+//! Documents: the writes that clients ask for, the events they become, and the state that events
+//! fold into.
 
 mod change;
 mod decide;

@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 use crate::ids::{CollectionName, DocumentId};
 
-/// Which version a write is meant for. A version counts every change of the document, deletions included.
+/// Which version a write is meant for. A version counts every change of the document, deletions
+/// included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ExpectedVersion {
     /// Whatever is there, or nothing.

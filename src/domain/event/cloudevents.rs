@@ -75,7 +75,8 @@ pub fn to_json(recorded: &Recorded) -> String {
 
 fn render(event: &Event, position: Option<Position>) -> String {
     let data = std::str::from_utf8(&event.data).unwrap_or("null");
-    // The log holds only JSON that was checked on its way in; anything else shows as null, not as a panic.
+    // The log holds only JSON that was checked on its way in; anything else shows as null, not as a
+    // panic.
     let data = serde_json::from_str(data).unwrap_or(RawValue::NULL);
     let wire = Wire {
         specversion: "1.0".into(),
@@ -103,7 +104,8 @@ fn render(event: &Event, position: Option<Position>) -> String {
     serde_json::to_string(&wire).unwrap_or_default()
 }
 
-/// Reads an event back, with the position if it had one. The data is checked as JSON and kept compact.
+/// Reads an event back, with the position if it had one. The data is checked as JSON and kept
+/// compact.
 pub fn from_json(text: &str) -> Result<(Option<Position>, Event), Invalid> {
     let bad = |what: &str, why: &dyn std::fmt::Display| Invalid(format!("{what}: {why}"));
     let wire: Wire<'_> = serde_json::from_str(text).map_err(|e| Invalid(e.to_string()))?;

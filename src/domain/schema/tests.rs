@@ -1,4 +1,5 @@
-//! Holds `schemas/events/` to the code: frozen files, valid examples, and everything ever published still decodes.
+//! Holds `schemas/events/` to the code: frozen files, valid examples, and everything ever published
+//! still decodes.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +17,8 @@ fn folder(one: &Published) -> PathBuf {
     root.join(one.kind.as_str())
 }
 
-/// Compares a file with what the code says. A new file is written, so that it can be reviewed and committed.
+/// Compares a file with what the code says. A new file is written, so that it can be reviewed and
+/// committed.
 fn check_file(path: &Path, value: &Value) {
     let text = format!("{}\n", serde_json::to_string_pretty(value).unwrap());
     match std::fs::read_to_string(path) {
@@ -84,7 +86,8 @@ fn examples_fit_their_schema() {
     }
 }
 
-/// The golden test of upcasting: every example ever published decodes, and what it is brought to fits today's schema.
+/// The golden test of upcasting: every example ever published decodes, and what it is brought to
+/// fits today's schema.
 #[test]
 fn every_published_example_still_decodes() {
     let all = published();

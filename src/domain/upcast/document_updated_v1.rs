@@ -1,4 +1,5 @@
-//! `document.updated` v1 named the changed top-level fields; v2 points at what changed and keeps what it was.
+//! `document.updated` v1 named the changed top-level fields; v2 points at what changed and keeps
+//! what it was.
 
 use serde_json::{Map, Value, json};
 

@@ -1,5 +1,5 @@
-//! Feeds one subscriber: a snapshot or a resume, then what it missed from the log, then the shared fan-out; and back to
-//! the log whenever its socket can't keep up.
+//! Feeds one subscriber: a snapshot or a resume, then what it missed from the log, then the shared
+//! fan-out; and back to the log whenever its socket can't keep up.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -100,10 +100,18 @@ impl Feed {
             // Nothing is awaited between the last look at the tail and this.
             self.join(next);
             self.outgoing.push(self.encoder.live(self.position(next.saturating_sub(1))));
-            self.fallen.notify.notified().await;
-            let Some(missed) = self.fallen.at.take() else { continue };
-            next = missed;
+            next = self.fallen().await;
             self.outgoing.room().await;
+        }
+    }
+
+    /// Waits until the socket can't keep up; the first event that it did not get.
+    async fn fallen(&self) -> Offset {
+        loop {
+            self.fallen.notify.notified().await;
+            if let Some(missed) = self.fallen.at.take() {
+                return missed;
+            }
         }
     }
 

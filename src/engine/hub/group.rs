@@ -1,5 +1,5 @@
-//! Who wants what: subscribers by project and subject, so that an event finds its subscribers by two look-ups and its
-//! frame is made once for all who share a protocol.
+//! Who wants what: subscribers by project and subject, so that an event finds its subscribers by
+//! two look-ups and its frame is made once for all who share a protocol.
 
 use std::cell::Cell;
 use std::collections::HashMap;

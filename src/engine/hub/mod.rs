@@ -1,7 +1,8 @@
-//! The hub: live subscribers, fed from the log's tail. One shard per API worker thread, each with its own tail of the
-//! log, so that a subscriber's queue is touched by one thread only.
-//! A subscriber never misses an event and never gets one twice: it is a place in the log that moves on. It takes part in
-//! the shared fan-out while it keeps up, and reads the log at its own pace when it does not.
+//! The hub: live subscribers, fed from the log's tail. One shard per API worker thread, each with
+//! its own tail of the log, so that a subscriber's queue is touched by one thread only.
+//! A subscriber never misses an event and never gets one twice: it is a place in the log that moves
+//! on. It takes part in the shared fan-out while it keeps up, and reads the log at its own pace
+//! when it does not.
 
 mod change;
 mod feed;
@@ -29,8 +30,9 @@ pub struct Options {
     pub queue_frames_max: usize,
     /// Bytes that may wait for one socket before it falls back to reading the log.
     pub queue_bytes_max: usize,
-    /// Rounds of fan-out start at least this far apart for each subscriber written to: under load a socket then gets
-    /// several frames by one system call. One subscriber waits for nothing that could be measured.
+    /// Rounds of fan-out start at least this far apart for each subscriber written to: under load
+    /// a socket then gets several frames by one system call. One subscriber waits for nothing
+    /// that could be measured.
     pub pace_each: Duration,
     /// The longest that pacing holds a round back.
     pub pace_max: Duration,
@@ -93,7 +95,8 @@ pub struct Snapshot {
     pub more: bool,
 }
 
-/// Turns what happens into frames of one wire protocol. Subscribers whose encoders have the same name share each frame.
+/// Turns what happens into frames of one wire protocol. Subscribers whose encoders have the same
+/// name share each frame.
 pub trait Encoder {
     /// Equal names mean equal frames.
     fn name(&self) -> &str;

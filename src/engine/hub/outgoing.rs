@@ -1,5 +1,5 @@
-//! The frames that wait for one socket: bounded, filled by its subscriptions, emptied by its connection.
-//! Lives on one thread.
+//! The frames that wait for one socket: bounded, filled by its subscriptions, emptied by its
+//! connection. Lives on one thread.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -54,8 +54,8 @@ impl Outgoing {
         Ok(())
     }
 
-    /// Adds a frame whatever is queued: for answers, of which there is one per request of the client, and for those who
-    /// have waited for [`Outgoing::room`].
+    /// Adds a frame whatever is queued: for answers, of which there is one per request of the
+    /// client, and for those who have waited for [`Outgoing::room`].
     pub fn push(&self, frame: Bytes) {
         if self.ended.get() {
             return;

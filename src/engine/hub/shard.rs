@@ -1,4 +1,5 @@
-//! One thread's part of the hub: a tail of the log per partition, and the subscribers that live on the thread.
+//! One thread's part of the hub: a tail of the log per partition, and the subscribers that live on
+//! the thread.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -36,7 +37,8 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// Makes the shard of this thread and starts its tails, as local tasks of the current `LocalSet`.
+    /// Makes the shard of this thread and starts its tails, as local tasks of the current
+    /// `LocalSet`.
     pub fn start(engine: Arc<Engine>) -> Rc<Self> {
         let tails: Vec<Tail> = engine.partitions.iter().map(|_| Tail::default()).collect();
         for (tail, partition) in tails.iter().zip(&engine.partitions) {
@@ -50,8 +52,8 @@ impl Shard {
         shard
     }
 
-    /// Starts a subscription that feeds `outgoing` until the handle is dropped: from just after `from`, or from a
-    /// snapshot.
+    /// Starts a subscription that feeds `outgoing` until the handle is dropped: from just after
+    /// `from`, or from a snapshot.
     pub fn subscribe(
         self: &Rc<Self>,
         project: ProjectId,
@@ -65,11 +67,13 @@ impl Shard {
         Feed::start(Rc::clone(self), id, project, target, from, outgoing, encoder)
     }
 
-    /// Fans one partition out, for as long as the engine runs. Follows what the tables show and not the log's end, so
-    /// that a subscriber can read what it was told of.
+    /// Fans one partition out, for as long as the engine runs. Follows what the tables show and not
+    /// the log's end, so that a subscriber can read what it was told of.
     async fn follow(self: Rc<Self>, index: usize) {
         let partition = Arc::clone(&self.engine.partitions[index]);
         let mut applied = partition.watch_applied();
+        // What was applied before this task ran for the first time is news, too.
+        applied.mark_changed();
         while applied.changed().await.is_ok() {
             loop {
                 let (tail, end) = (&self.tails[index], *applied.borrow_and_update());

@@ -147,7 +147,8 @@ impl Writer {
         }))
     }
 
-    /// Takes an export's events over: each must follow on its stream as it is here, and transactions must be whole.
+    /// Takes an export's events over: each must follow on its stream as it is here, and
+    /// transactions must be whole.
     async fn decide_import(
         &self,
         draft: &mut Draft,

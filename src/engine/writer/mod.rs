@@ -1,5 +1,6 @@
-//! Owns one partition: decides commands one at a time, appends what they yield as one group commit, applies the batch
-//! to its projections, then answers. The only caller of the log's `append`; nothing is answered before it is durable.
+//! Owns one partition: decides commands one at a time, appends what they yield as one group commit,
+//! applies the batch to its projections, then answers. The only caller of the log's `append`;
+//! nothing is answered before it is durable.
 
 mod decide;
 mod draft;
@@ -165,8 +166,9 @@ impl Writer {
         })
     }
 
-    /// Brings the tables up to the batch. The events are facts by now: this is tried until it succeeds, or until the
-    /// engine stops; then the next start does it. Returns whether the tables show the batch.
+    /// Brings the tables up to the batch. The events are facts by now: this is tried until it
+    /// succeeds, or until the engine stops; then the next start does it. Returns whether the
+    /// tables show the batch.
     async fn apply(&mut self, recorded: &[Arc<Recorded>]) -> bool {
         let Some(last) = recorded.last() else { return true };
         for consumer in [&mut self.documents, &mut self.idempotency] {
@@ -177,7 +179,10 @@ impl Writer {
             let mut pause = Duration::from_millis(50);
             while let Err(error) = consumer.apply(recorded).await {
                 tracing::error!(
-                    partition = %self.partition.id, consumer.name, %error, "apply failed, trying again"
+                    partition = %self.partition.id,
+                    consumer.name,
+                    %error,
+                    "apply failed, trying again"
                 );
                 self.partition.refuse(Some(error));
                 if self.partition.is_stopping() {

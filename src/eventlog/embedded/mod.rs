@@ -48,8 +48,8 @@ pub struct Options {
     pub ring_bytes: usize,
     /// Bytes of the disk that appends leave free; 0 for none.
     pub disk_reserve_bytes: u64,
-    /// Whether an append waits until the disk has its batch. Without, a power cut loses events that
-    /// were acknowledged; the end of the process alone does not.
+    /// Whether an append waits until the disk has its batch. Without, a power cut loses events
+    /// that were acknowledged; the end of the process alone does not.
     pub fsync: bool,
 }
 
