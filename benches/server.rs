@@ -108,8 +108,8 @@ impl Server {
         let path =
             format!("/v1/projects/{}/collections/{}/documents/{id}", project(), collection());
         loop {
-            if matches!(server.ask("GET", &path, ""), Ok(answer) if answer.starts_with("HTTP/1.1 200"))
-            {
+            let answer = server.ask("GET", &path, "");
+            if answer.is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")) {
                 server.ready_after = since.elapsed();
                 return Ok(server);
             }

@@ -106,14 +106,9 @@ impl Call {
         let scope = self.past_rules()?;
         let Some(value) = self.headers().get(HEADWATER_AFTER) else { return Ok(scope) };
         let position = position(value.to_str().unwrap_or_default(), "Headwater-After")?;
-        let engine = &self.app.engine;
-        let end = engine.log().end(engine.partition_of(&scope.project));
-        if position.partition == engine.partition_of(&scope.project) && position.offset >= end {
-            // Nobody was ever told of it: there is nothing to wait for.
-            let newest = Position { offset: end.saturating_sub(1), ..position };
-            return Err(engine::Error::PositionAhead { position, newest }.into());
-        }
-        engine.wait_for(&scope.project, position).await?;
+        // A position that the log has not reached is waited for as well: another node may have
+        // given it to the client.
+        self.app.engine.wait_for(&scope.project, position).await?;
         // The configuration may have changed by then, too.
         self.past_rules()
     }

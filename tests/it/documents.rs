@@ -167,10 +167,16 @@ async fn a_read_shows_the_position_that_it_names() {
     project.get("c", "d").header("headwater-after", &position).expect(200).await;
     let (partition, offset) = position.split_once('-').expect("a position");
     let offset: u64 = offset.parse().expect("an offset");
-    // A position that the log has not reached was never told to anybody: no use in waiting.
+    // What was not written yet is waited for, so long and no longer.
     let ahead = format!("{partition}-{}", offset + 1);
+    let since = std::time::Instant::now();
     let request = project.get("c", "d").header("headwater-after", &ahead);
-    request.refused(400, "position-ahead").await;
+    request.refused(503, "stale-read").await;
+    assert!(since.elapsed() >= std::time::Duration::from_secs(2));
+    let request = project.get("c", "d").header("headwater-after", &ahead);
+    let changed = json!({"n": 1});
+    let (_, next) = tokio::join!(request.expect(200), project.write("c", "d", &changed));
+    assert_eq!(next.position(), ahead);
     let partition: u32 = partition.parse().expect("a partition");
     let elsewhere = format!("{}-0", (partition + 1) % 4);
     let request = project.get("c", "d").header("headwater-after", elsewhere);

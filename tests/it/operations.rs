@@ -197,11 +197,16 @@ async fn a_correlation_id_goes_from_the_request_to_the_event_and_the_log() {
     let event = project.events(&answer.position()).await.0.remove(0);
     assert_eq!(event["correlationid"], "order-4711");
     assert_eq!(event["traceparent"], trace);
-    let of_request = |line: &str| {
-        let record: Value = serde_json::from_str(line).ok()?;
-        (field(&record, "correlation.id") == "order-4711").then_some(record)
+    let with = |name: &'static str| {
+        move |line: &str| {
+            let record: Value = serde_json::from_str(line).ok()?;
+            let is_ours = field(&record, "correlation.id") == "order-4711";
+            (is_ours && !field(&record, name).is_null()).then_some(record)
+        }
     };
-    let record = within("the request's line", server.log.find(of_request)).await;
+    let applied = within("the writer's line", server.log.find(with("position"))).await;
+    assert_eq!(field(&applied, "position"), answer.position().as_str());
+    let record = within("the request's line", server.log.find(with("http.route"))).await;
     assert!(field(&record, "http.route").as_str().is_some_and(|route| route.contains("{id}")));
     assert_eq!(field(&record, "http.status").to_string().trim_matches('"'), "201");
     let made = project.put("c", "e", &json!({})).send().await;

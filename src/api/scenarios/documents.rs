@@ -188,7 +188,7 @@ async fn a_read_waits_for_what_the_client_has_seen() {
     let position = rig.ask("PUT", path, &[], "{}").await.header("headwater-position").to_owned();
     for (after, status, code) in [
         (position.as_str(), 200, ""),
-        ("0-99", 400, "position-ahead"),
+        ("0-99", 503, "stale-read"),
         ("7-0", 400, "position-elsewhere"),
         ("x", 400, "invalid-position"),
     ] {
