@@ -12,7 +12,9 @@ test: ## install what the checks need, then run every check and every test
 	deploy/ci/test.sh
 
 bench: ## run our own benches; results go into docs/benchmarks.md by hand
-	cargo bench -p benches
+	cargo build --release --bin headwater
+	cargo bench -p benches --bench engine
+	cargo bench -p benches --bench server
 
 fuzz: ## run every fuzz target: FUZZ_SECONDS in all, 60 by default
 	fuzz/run.sh

@@ -2,6 +2,8 @@
 //! The envelope is CloudEvents 1.0 with our extensions; see `event/cloudevents.rs` for its JSON.
 
 pub mod cloudevents;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::fmt;
 

@@ -71,23 +71,38 @@ pub fn compact_object(text: &[u8], limits: Limits) -> Result<Vec<u8>, Invalid> {
     Ok(compact)
 }
 
+/// Tells, byte by byte, what stands in a string and what between.
+#[derive(Default)]
+struct Scan {
+    in_string: bool,
+    escaped: bool,
+}
+
+impl Scan {
+    /// Whether the next byte belongs to a string, its quotes included.
+    fn is_string(&mut self, byte: u8) -> bool {
+        if !self.in_string {
+            self.in_string = byte == b'"';
+            return self.in_string;
+        }
+        match byte {
+            _ if self.escaped => self.escaped = false,
+            b'\\' => self.escaped = true,
+            b'"' => self.in_string = false,
+            _ => {}
+        }
+        true
+    }
+}
+
 /// Counts brackets outside strings. Malformed text may pass: the parser has the last word.
 fn check_depth(text: &[u8], depth_max: usize) -> Result<(), Invalid> {
-    let mut depth = 0_usize;
-    let mut in_string = false;
-    let mut escaped = false;
-    for byte in text {
-        if in_string {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => in_string = false,
-                _ => {}
-            }
+    let (mut scan, mut depth) = (Scan::default(), 0_usize);
+    for &byte in text {
+        if scan.is_string(byte) {
             continue;
         }
         match byte {
-            b'"' => in_string = true,
             b'{' | b'[' => {
                 depth += 1;
                 if depth > depth_max {
@@ -103,25 +118,11 @@ fn check_depth(text: &[u8], depth_max: usize) -> Result<(), Invalid> {
 
 /// Takes white space out from between tokens. The text must be valid JSON.
 fn strip_whitespace(text: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut in_string = false;
-    let mut escaped = false;
+    let (mut scan, mut out) = (Scan::default(), Vec::with_capacity(text.len()));
     for &byte in text {
-        if in_string {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => in_string = false,
-                _ => {}
-            }
-        } else {
-            match byte {
-                b' ' | b'\t' | b'\n' | b'\r' => continue,
-                b'"' => in_string = true,
-                _ => {}
-            }
+        if scan.is_string(byte) || !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
+            out.push(byte);
         }
-        out.push(byte);
     }
     out
 }

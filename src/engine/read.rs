@@ -73,24 +73,33 @@ impl Document {
     ///
     /// Errors when the event's data does not decode.
     pub fn after(recorded: &Recorded) -> Result<Option<Self>, Error> {
+        let (document, body) = Self::of(recorded)?;
+        Ok((!matches!(body, DocumentEvent::Deleted { .. })).then_some(document))
+    }
+
+    /// The document that an event is about, as it was last if it was deleted, and what happened to
+    /// it.
+    pub(crate) fn of(recorded: &Recorded) -> Result<(Self, DocumentEvent), Error> {
         let event = &recorded.event;
         let corrupt = |detail: &str| Error::Corrupt(format!("{}: {detail}", recorded.position));
-        let body = DocumentEvent::decode(event).map_err(|e| Error::Corrupt(e.to_string()))?;
-        let (created_at, data) = match body {
-            Some(DocumentEvent::Created { data, .. }) => (event.time, data),
-            Some(DocumentEvent::Updated { created_at, data, .. }) => (created_at, data),
-            Some(DocumentEvent::Deleted { .. }) => return Ok(None),
-            None => return Err(corrupt("not an event of a document")),
+        let body = DocumentEvent::decode(event)
+            .map_err(|e| Error::Corrupt(e.to_string()))?
+            .ok_or_else(|| corrupt("not an event of a document"))?;
+        let (created_at, data) = match &body {
+            DocumentEvent::Created { data, .. } => (event.time, data),
+            DocumentEvent::Updated { created_at, data, .. }
+            | DocumentEvent::Deleted { created_at, data } => (*created_at, data),
         };
         let (_, id) = event.stream.as_document().ok_or_else(|| corrupt("not a document"))?;
-        Ok(Some(Self {
+        let document = Self {
             id: DocumentId::new(id).map_err(|_| corrupt("not a document's id"))?,
             version: event.stream_version,
             created_at,
             updated_at: event.time,
             position: recorded.position,
-            data,
-        }))
+            data: data.clone(),
+        };
+        Ok((document, body))
     }
 }
 

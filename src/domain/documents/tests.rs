@@ -7,11 +7,12 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::event::{Event, NewEvent};
-use crate::ids::{CollectionName, DocumentId, ProjectId, StreamId};
+use crate::Timestamp;
+use crate::event::Event;
+use crate::event::testing::event;
+use crate::ids::{CollectionName, DocumentId, StreamId};
 use crate::json::Limits;
 use crate::rejected::{Part, Reason};
-use crate::{Actor, Timestamp};
 
 fn collection() -> CollectionName {
     CollectionName::new("c").unwrap()
@@ -20,27 +21,6 @@ fn collection() -> CollectionName {
 fn write(id: u8, op: Op, expected: ExpectedVersion) -> Write {
     let id = DocumentId::new(&format!("d{id}")).unwrap();
     Write { collection: collection(), id, op, expected }
-}
-
-fn event(decided: &NewEvent, time: i64) -> Event {
-    Event {
-        id: uuid::Uuid::nil(),
-        project: ProjectId::new("p").unwrap(),
-        stream: decided.stream.clone(),
-        stream_version: decided.stream_version,
-        kind: decided.kind.clone(),
-        schema_version: decided.schema_version,
-        time: Timestamp::from_micros(time),
-        epoch: 0,
-        actor: Actor::System,
-        correlation_id: "c".into(),
-        causation_id: None,
-        depth: 0,
-        transaction: None,
-        fingerprint: None,
-        traceparent: None,
-        data: decided.data.clone(),
-    }
 }
 
 fn data(value: &Value) -> Bytes {
@@ -170,7 +150,7 @@ proptest! {
             match (decided, apply_naively(&model, writes, reads)) {
                 (Ok(events), Some(after)) => {
                     prop_assert_eq!(events.len(), writes.len());
-                    log.extend(events.iter().map(|decided| event(decided, time as i64)));
+                    log.extend(events.into_iter().map(|decided| event(decided, time as i64)));
                     (states, model) = (draft, after);
                     past.push((log.len(), model.clone()));
                 }

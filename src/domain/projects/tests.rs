@@ -1,12 +1,10 @@
 //! A project's life, as given – when – then.
 
-use bytes::Bytes;
-
 use super::*;
-use crate::event::Event;
-use crate::ids::{CollectionName, KeyId, ProjectId};
+use crate::Timestamp;
+use crate::event::testing::event;
+use crate::ids::{CollectionName, KeyId};
 use crate::rejected::Reason;
-use crate::{Actor, Timestamp};
 
 /// Decides and evolves; panics on a refusal.
 fn given(commands: Vec<ProjectCommand>) -> ProjectState {
@@ -15,24 +13,8 @@ fn given(commands: Vec<ProjectCommand>) -> ProjectState {
 
 fn step(state: ProjectState, command: &ProjectCommand) -> ProjectState {
     let decided = decide(&state, command).unwrap();
-    let event = Event {
-        id: uuid::Uuid::nil(),
-        project: ProjectId::new("p").unwrap(),
-        stream: decided.stream,
-        stream_version: decided.stream_version,
-        kind: decided.kind,
-        schema_version: decided.schema_version,
-        time: Timestamp::from_micros(i64::try_from(decided.stream_version).unwrap()),
-        epoch: 0,
-        actor: Actor::Admin,
-        correlation_id: "c".into(),
-        causation_id: None,
-        depth: 0,
-        transaction: None,
-        fingerprint: None,
-        traceparent: None,
-        data: Bytes::clone(&decided.data),
-    };
+    let time = i64::try_from(decided.stream_version).unwrap();
+    let event = event(decided, time);
     let body = ProjectEvent::decode(&event).unwrap().unwrap();
     state.evolve(&event, body)
 }

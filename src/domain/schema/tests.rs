@@ -8,9 +8,10 @@ use serde_json::Value;
 
 use super::{Published, published};
 use crate::documents::DocumentEvent;
-use crate::event::Event;
+use crate::event::NewEvent;
+use crate::event::testing::event;
 use crate::projects::ProjectEvent;
-use crate::{Actor, ProjectId, StreamId, Timestamp, upcast};
+use crate::{StreamId, upcast};
 
 fn folder(one: &Published) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas/events");
@@ -96,24 +97,14 @@ fn every_published_example_still_decodes() {
             "document" => StreamId::parse("document/c/d").unwrap(),
             _ => StreamId::project(),
         };
-        let event = Event {
-            id: uuid::Uuid::nil(),
-            project: ProjectId::new("p").unwrap(),
+        let stored = NewEvent {
             stream,
             stream_version: 1,
             kind: one.kind.clone(),
             schema_version: one.version,
-            time: Timestamp::default(),
-            epoch: 0,
-            actor: Actor::System,
-            correlation_id: "c".into(),
-            causation_id: None,
-            depth: 0,
-            transaction: None,
-            fingerprint: None,
-            traceparent: None,
             data: Bytes::from(one.example.to_string()),
         };
+        let event = event(stored, 0);
         let decoded = DocumentEvent::decode(&event).unwrap().is_some()
             || ProjectEvent::decode(&event).unwrap().is_some();
         assert!(decoded, "{} v{} is decoded by nobody", one.kind, one.version);

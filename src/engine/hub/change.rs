@@ -1,7 +1,7 @@
 //! One change of one document, as subscribers see it.
 
 use domain::documents::DocumentEvent;
-use domain::{DocumentId, Position, Recorded};
+use domain::{Position, Recorded};
 use uuid::Uuid;
 
 use crate::error::Error;
@@ -36,28 +36,12 @@ impl Change {
     ///
     /// Errors when the event is not a document's or does not decode.
     pub(crate) fn of(recorded: &Recorded) -> Result<Self, Error> {
-        let event = &recorded.event;
-        let corrupt = |detail: &str| Error::Corrupt(format!("{}: {detail}", recorded.position));
-        let body = DocumentEvent::decode(event).map_err(|e| Error::Corrupt(e.to_string()))?;
-        let (kind, created_at, data) = match body {
-            Some(DocumentEvent::Created { data, .. }) => (ChangeKind::Added, event.time, data),
-            Some(DocumentEvent::Updated { created_at, data, .. }) => {
-                (ChangeKind::Modified, created_at, data)
-            }
-            Some(DocumentEvent::Deleted { created_at, data }) => {
-                (ChangeKind::Removed, created_at, data)
-            }
-            None => return Err(corrupt("not an event of a document")),
+        let (document, body) = Document::of(recorded)?;
+        let kind = match body {
+            DocumentEvent::Created { .. } => ChangeKind::Added,
+            DocumentEvent::Updated { .. } => ChangeKind::Modified,
+            DocumentEvent::Deleted { .. } => ChangeKind::Removed,
         };
-        let (_, id) = event.stream.as_document().ok_or_else(|| corrupt("not a document"))?;
-        let document = Document {
-            id: DocumentId::new(id).map_err(|_| corrupt("not a document's id"))?,
-            version: event.stream_version,
-            created_at,
-            updated_at: event.time,
-            position: recorded.position,
-            data,
-        };
-        Ok(Self { kind, document, position: recorded.position, event: event.id })
+        Ok(Self { kind, document, position: recorded.position, event: recorded.event.id })
     }
 }
