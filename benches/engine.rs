@@ -1,5 +1,6 @@
-//! The engine without HTTP: durable creates, point reads, and replay into the documents projection.
-//! Run with `cargo bench -p benches --bench engine -- [documents]`; prints one line a figure.
+//! The engine without HTTP: durable creates, point reads, and replay into the documents
+//! projection. Run with `cargo bench -p benches --bench engine -- [documents]`; prints one line a
+//! figure.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -11,11 +11,11 @@ use engine::Registration;
 
 /// Folds documents and projects into the tables that answer reads.
 pub const DOCUMENTS: Registration =
-    Registration { name: "documents", version: 1, make: documents::make };
+    Registration { name: "documents", version: 1, forgets: false, make: documents::make };
 
 /// Remembers which events answered which idempotency key.
 pub const IDEMPOTENCY: Registration =
-    Registration { name: "idempotency", version: 1, make: idempotency::make };
+    Registration { name: "idempotency", version: 1, forgets: true, make: idempotency::make };
 
 /// Every consumer there is.
 pub const ALL: [Registration; 2] = [DOCUMENTS, IDEMPOTENCY];

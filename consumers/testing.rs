@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::command::{Body, Command, Context, Idempotency};
@@ -17,34 +18,46 @@ use readmodel::{Batch, Reader, Row, Scan, Space, SpaceId, Store, Table, Value};
 pub(crate) struct Disk {
     pub(crate) log: Arc<eventlog::memory::Log>,
     pub(crate) store: Arc<FusedStore>,
+    /// Short where a test waits for an answer that can't come.
+    pub(crate) write_wait_max: Duration,
 }
 
 impl Disk {
     pub(crate) fn new() -> Self {
-        let retention = eventlog::Retention::default();
+        Self::retaining(eventlog::Retention::default())
+    }
+
+    pub(crate) fn retaining(retention: eventlog::Retention) -> Self {
         Self {
             log: Arc::new(eventlog::memory::Log::new(2, retention)),
             store: Arc::new(FusedStore {
                 inner: Arc::new(readmodel::memory::Store::default()),
                 commits_left: Arc::new(AtomicI64::new(i64::MAX)),
             }),
+            write_wait_max: Duration::from_secs(10),
         }
     }
 
+    /// With short waits.
+    pub(crate) fn hasty() -> Self {
+        Self { write_wait_max: Duration::from_millis(300), ..Self::new() }
+    }
+
     pub(crate) async fn start(&self) -> Arc<Engine> {
+        self.try_start().await.unwrap()
+    }
+
+    pub(crate) async fn try_start(&self) -> Result<Arc<Engine>, Error> {
         self.store.commits_left.store(i64::MAX, Ordering::SeqCst);
         let parts = Parts {
             log: Arc::clone(&self.log) as _,
             store: Arc::clone(&self.store) as _,
             documents: crate::DOCUMENTS,
             idempotency: crate::IDEMPOTENCY,
-            options: Options {
-                write_wait_max: std::time::Duration::from_millis(300),
-                ..Options::default()
-            },
+            options: Options { write_wait_max: self.write_wait_max, ..Options::default() },
             metrics: Arc::new(Metrics::register(&prometheus::Registry::new()).unwrap()),
         };
-        Engine::start(parts, &|_, _, _| ()).await.unwrap()
+        Engine::start(parts, &|_, _, _| ()).await
     }
 
     /// From now on the tables take so many commits more, and then none until the next start.

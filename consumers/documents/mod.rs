@@ -2,6 +2,8 @@
 //! per collection. The writers decide against these tables, and every read is answered from them.
 
 #[cfg(test)]
+mod limit_tests;
+#[cfg(test)]
 mod live_tests;
 #[cfg(test)]
 mod tests;

@@ -186,7 +186,7 @@ fn every_project_command() -> Vec<ProjectCommand> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crash_at_any_commit_loses_nothing() {
     for fuse in 0..24 {
-        let disk = Disk::new();
+        let mut disk = Disk::hasty();
         let engine = disk.start().await;
         create_project(&engine).await;
         disk.fail_after(fuse);
@@ -217,6 +217,7 @@ async fn a_crash_at_any_commit_loses_nothing() {
         }
         crash(engine).await;
 
+        disk.write_wait_max = Disk::new().write_wait_max;
         let engine = disk.start().await;
         let mut late = 0;
         for (name, expected) in &acknowledged {

@@ -1,23 +1,24 @@
 //! The idempotency projection: which events answered a client's key, for as long as a repeat must
-//! get the same answer. Kept apart from the documents because it forgets: its tables depend on when
-//! they were built.
+//! get the same answer. Kept apart from the documents because it forgets: its tables depend on
+//! when they were built.
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::{Event, Recorded, Timestamp};
+use domain::{Event, ProjectId, Recorded, Timestamp};
 use engine::{Fault, Projection};
 use readmodel::documents::{self as tables, IdempotencyEntry};
 use readmodel::{Reader, Write};
+use uuid::Uuid;
 
 /// Rows are kept this long; the writer asks for no older ones.
 const KEEP_MICROS: i64 = 24 * 3600 * 1_000_000;
-/// Expired rows deleted for each new one: more than one, so that a backlog shrinks; few, so that no
-/// batch stalls.
+/// Expired rows deleted for each new one: more than one, so that a backlog shrinks; few, so that
+/// no batch stalls.
 const EXPIRE_EACH: usize = 2;
 
 /// Makes the projection of one partition.
@@ -49,20 +50,44 @@ impl Projection for Idempotency {
                 time: event.time,
             };
             writes.extend(tables::put_idempotency(&event.project, event.id, &entry));
-            let (count, newest) = keyed.entry(&event.project).or_insert((0, event.time));
-            *count += 1;
-            *newest = event.time;
+            let fresh: &mut Fresh = keyed.entry(&event.project).or_default();
+            fresh.ids.insert(event.id);
+            fresh.newest = event.time;
         }
-        for (project, (count, newest)) in keyed {
-            let before = Timestamp::from_micros(newest.as_micros() - KEEP_MICROS);
-            let limit = count * EXPIRE_EACH;
-            let expired = tables::expired_idempotency(reader, project, before, limit).await?;
-            for (decided_at, event_id) in expired {
-                writes.extend(tables::delete_idempotency(project, event_id, decided_at));
-            }
+        for (project, fresh) in keyed {
+            expire(project, &fresh, reader, writes).await?;
         }
         Ok(())
     }
+}
+
+/// What a batch adds for one project.
+#[derive(Default)]
+struct Fresh {
+    ids: HashSet<Uuid>,
+    newest: Timestamp,
+}
+
+/// Deletes rows that are too old by now.
+async fn expire(
+    project: &ProjectId,
+    fresh: &Fresh,
+    reader: &dyn Reader,
+    writes: &mut Vec<Write>,
+) -> Result<(), Fault> {
+    let before = Timestamp::from_micros(fresh.newest.as_micros() - KEEP_MICROS);
+    let limit = fresh.ids.len() * EXPIRE_EACH;
+    for (decided_at, id) in tables::expired_idempotency(reader, project, before, limit).await? {
+        let [row, by_time] = tables::delete_idempotency(project, id, decided_at);
+        // A key may be used again after it was forgotten: its row is then the newer use's.
+        let stored = tables::get_idempotency(reader, project, id).await?;
+        let is_old = stored.is_some_and(|stored| stored.time == decided_at);
+        if is_old && !fresh.ids.contains(&id) {
+            writes.push(row);
+        }
+        writes.push(by_time);
+    }
+    Ok(())
 }
 
 /// Whether this is the first event that a request with a key came to.

@@ -1,12 +1,17 @@
 //! A repeat gets the first answer: at once, in the same batch, after a restart; and a misuse is
 //! told.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use domain::documents::Op;
 use domain::rejected::Reason;
+use domain::{Actor, Event, EventType, PartitionId, Position, Recorded, StreamId, Timestamp};
 use engine::Error;
+use readmodel::documents::get_idempotency;
+use readmodel::{Batch, SpaceId, Store as _};
 
-use crate::testing::{Disk, commit, create_project, write};
+use crate::testing::{Disk, commit, create_project, project, write};
 
 fn create(name: &str) -> Vec<domain::documents::Write> {
     vec![write(name, Op::Create(Bytes::from_static(b"{}")))]
@@ -46,4 +51,41 @@ async fn repeats_at_the_same_moment_are_one_write() {
     assert_eq!(all.iter().filter(|one| !one.replayed).count(), 1);
     assert!(all.iter().all(|one| one.events == all[0].events && one.events.len() == 2));
     engine.stop().await.unwrap();
+}
+
+/// A key that is used again after a day is a new use, and that one must be remembered.
+#[tokio::test]
+async fn a_key_used_again_after_a_day_is_remembered_again() {
+    let store = readmodel::memory::Store::default();
+    let id = SpaceId { consumer: "idempotency", partition: PartitionId(0), generation: 1 };
+    let space = store.open(&id).await.unwrap();
+    let event_id = domain::command::event_id_for_key(&project(), "daily", 0);
+    let mut projection = super::make();
+    for (offset, hours) in [(0, 0), (1, 25), (2, 50)] {
+        let event = Event {
+            id: event_id,
+            project: project(),
+            stream: StreamId::project(),
+            stream_version: offset + 1,
+            kind: EventType::parse("project.updated").unwrap(),
+            schema_version: 1,
+            time: Timestamp::from_micros(hours * 3_600_000_000),
+            epoch: 0,
+            actor: Actor::System,
+            correlation_id: "c".into(),
+            causation_id: None,
+            depth: 0,
+            transaction: None,
+            fingerprint: Some(1),
+            traceparent: None,
+            data: Bytes::from_static(b"{}"),
+        };
+        let position = Position { partition: PartitionId(0), offset };
+        let events = [Arc::new(Recorded { position, event })];
+        let mut writes = Vec::new();
+        projection.apply(&events, &*space, &mut writes).await.unwrap();
+        space.commit(Batch { writes, checkpoint: offset + 1 }).await.unwrap();
+        let entry = get_idempotency(&*space, &project(), event_id).await.unwrap();
+        assert_eq!(entry.map(|entry| entry.offset), Some(offset));
+    }
 }

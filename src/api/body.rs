@@ -25,8 +25,8 @@ pub(crate) const NDJSON: &[&str] = &["application/x-ndjson"];
 /// Room for a body of unknown length, to begin with.
 const FIRST_ROOM_BYTES: usize = 64 << 10;
 
-/// A body of at most this size is read before its handler runs: an answer that did without it would
-/// close the connection.
+/// A body of at most this size is read before its handler runs: an answer that did without it
+/// would close the connection.
 const SMALL_BYTES_MAX: usize = 64 << 10;
 
 /// A request's body: a small one whole, a large one or one of unknown length yet to be read.
@@ -40,7 +40,10 @@ pub(crate) enum Body {
 impl Body {
     /// Takes a request's body in.
     pub(crate) async fn open(headers: &HeaderMap, mut payload: Payload) -> Self {
-        match content_length(headers) {
+        // A length beside another framing is not the body's.
+        let is_plain = !headers.contains_key(header::TRANSFER_ENCODING)
+            && !headers.contains_key(header::UPGRADE);
+        match content_length(headers).filter(|_| is_plain) {
             Some(length) if (1..=SMALL_BYTES_MAX as u64).contains(&length) => {
                 match collect(&mut payload, SMALL_BYTES_MAX).await {
                     Ok(bytes) => Self::Whole(bytes),

@@ -120,7 +120,15 @@ impl Call {
 
     /// The whole body, of one of these media types.
     pub(crate) async fn body(&mut self, media_types: &[&str]) -> Result<Bytes, Problem> {
-        let bytes_max = self.app.options.body_bytes_max;
+        self.body_of(media_types, self.app.options.body_bytes_max).await
+    }
+
+    /// As [`Call::body`], of at most so many bytes.
+    pub(crate) async fn body_of(
+        &mut self,
+        media_types: &[&str],
+        bytes_max: usize,
+    ) -> Result<Bytes, Problem> {
         body::check_headers(self.headers(), media_types, bytes_max)?;
         body::read(&mut self.payload, bytes_max).await
     }

@@ -1,5 +1,5 @@
-//! Cross-origin requests (WHATWG Fetch, "CORS protocol"): any page may call, since who asks is told
-//! by a token that the page must hold, never by a cookie that a browser adds by itself.
+//! Cross-origin requests (WHATWG Fetch, "CORS protocol"): any page may call, since who asks is
+//! told by a token that the page must hold, never by a cookie that a browser adds by itself.
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{

@@ -73,6 +73,7 @@ codes! {
     TooMany "too-many" 409 4409 None, "The limit of their number is reached";
     HistoryTrimmed "history-trimmed" 410 4410 None, "The log no longer reaches back that far";
     DocumentTooLarge "document-too-large" 413 1009 None, "The document is too large";
+    CommitTooLarge "commit-too-large" 413 1009 None, "The commit is too large for the log";
     BodyTooLarge "body-too-large" 413 1009 None, "The body is too large";
     UnsupportedMediaType "unsupported-media-type" 415 4415 None, "The media type is not supported";
     IdempotencyKeyReused "idempotency-key-reused" 422 4422 None,

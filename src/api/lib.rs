@@ -1,5 +1,5 @@
-//! How clients reach Headwater: REST, WebSocket and server-sent events, who asks, and what an error
-//! looks like. Parses, checks and answers; decides nothing and stores nothing. Runs on actix
+//! How clients reach Headwater: REST, WebSocket and server-sent events, who asks, and what an
+//! error looks like. Parses, checks and answers; decides nothing and stores nothing. Runs on actix
 //! workers, which must never block.
 
 mod answer;

@@ -1,5 +1,5 @@
-//! The API's metrics; names and meanings are listed in docs/METRICS.md. Each route's histograms are
-//! looked up once and kept, so that counting a request is a few atomic adds.
+//! The API's metrics; names and meanings are listed in docs/METRICS.md. Each route's histograms
+//! are looked up once and kept, so that counting a request is a few atomic adds.
 
 use std::sync::OnceLock;
 use std::time::Duration;

@@ -72,7 +72,8 @@ pub enum Body {
         /// Versions that must still hold.
         reads: Vec<ReadCheck>,
     },
-    /// Append events of an exported project as they are (ids, times and data), after what is there.
+    /// Append events of an exported project as they are (ids, times and data), after what is
+    /// there.
     Import(Vec<Imported>),
 }
 

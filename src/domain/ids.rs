@@ -25,8 +25,8 @@ pub enum InvalidId {
     Start(char),
 }
 
-/// Checks the rule for ids of the public API: 1–128 characters of `A-Z a-z 0-9 _ - .`, not starting
-/// with `_` or `.`.
+/// Checks the rule for ids of the public API: 1–128 characters of `A-Z a-z 0-9 _ - .`, not
+/// starting with `_` or `.`.
 pub fn check_id(text: &str) -> Result<(), InvalidId> {
     if text.is_empty() || text.len() > ID_BYTES_MAX {
         return Err(InvalidId::Length(text.chars().count()));

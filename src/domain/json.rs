@@ -1,6 +1,6 @@
-//! JSON as clients send it: checked once (size, depth, duplicate names), then kept as compact text.
-//! Text and not a tree, so that numbers keep every digit and nothing is parsed that nobody looks
-//! into.
+//! JSON as clients send it: checked once (size, depth, duplicate names), then kept as compact
+//! text. Text and not a tree, so that numbers keep every digit and nothing is parsed that nobody
+//! looks into.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -28,7 +28,7 @@ impl Limits {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Invalid {
     /// Not JSON at all.
-    #[error("not valid JSON: {0}")]
+    #[error("is not valid JSON: {0}")]
     Syntax(String),
     /// Something else where an object must be.
     #[error("must be a JSON object")]

@@ -1,6 +1,6 @@
-//! What can happen in Headwater: ids, positions, events, commands, and the pure rules that turn one
-//! into the other. Owns no I/O, no async and no clock: times and ids arrive as values, so every
-//! function here can be replayed.
+//! What can happen in Headwater: ids, positions, events, commands, and the pure rules that turn
+//! one into the other. Owns no I/O, no async and no clock: times and ids arrive as values, so
+//! every function here can be replayed.
 
 mod actor;
 pub mod command;

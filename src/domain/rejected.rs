@@ -1,4 +1,5 @@
-//! Why a command was refused. A refusal writes nothing and is an answer to the client, not a fault.
+//! Why a command was refused. A refusal writes nothing and is an answer to the client, not a
+//! fault.
 
 use crate::documents::ExpectedVersion;
 use crate::ids::{CollectionName, DocumentId, KeyId};
@@ -66,6 +67,12 @@ pub enum Reason {
     /// A patch would make the document too large or too deep.
     #[error("the document after the patch {0}")]
     DocumentInvalid(json::Invalid),
+    /// The events of one command would take more room than the log gives it.
+    #[error("the events of this request would take more than {bytes_max} bytes; split it")]
+    CommitTooLarge {
+        /// The limit.
+        bytes_max: usize,
+    },
     /// An imported event does not fit what is here.
     #[error("event {0} can't be imported: {1}")]
     ImportInvalid(uuid::Uuid, String),

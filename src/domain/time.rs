@@ -19,7 +19,8 @@ const MICROS_MIN: i64 = -62_167_219_200_000_000;
 const MICROS_MAX: i64 = 253_402_207_200_999_999;
 
 impl Timestamp {
-    /// From microseconds since the epoch; clamped to the years 0000–9999, which RFC 3339 can print.
+    /// From microseconds since the epoch; clamped to the years 0000–9999, which RFC 3339 can
+    /// print.
     pub fn from_micros(micros: i64) -> Self {
         Self(micros.clamp(MICROS_MIN, MICROS_MAX))
     }

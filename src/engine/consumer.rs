@@ -1,5 +1,5 @@
-//! Runs one projection over one partition: reads on from its checkpoint, folds, and stores rows and
-//! checkpoint at once.
+//! Runs one projection over one partition: reads on from its checkpoint, folds, and stores rows
+//! and checkpoint at once.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use eventlog::{EventLog, ReadLimit};
 use readmodel::{Batch, Space};
 
 use crate::error::Error;
-use crate::projection::{Fault, Projection};
+use crate::projection::{Fault, Projection, Registration};
 
 /// One read of the log: large enough to make a batch worth its commit, small enough to hold.
 const BATCH: ReadLimit = ReadLimit { events_max: 2048, bytes_max: 2 << 20 };
@@ -21,6 +21,8 @@ pub(crate) struct Consumer {
     pub(crate) name: &'static str,
     pub(crate) space: Arc<dyn Space>,
     projection: Box<dyn Projection>,
+    /// Whether its tables only hold what is recent: what the log no longer has they need not have.
+    forgets: bool,
     /// Next offset to apply.
     next: Offset,
     /// Next offset to apply as stored.
@@ -30,13 +32,14 @@ pub(crate) struct Consumer {
 impl Consumer {
     /// Takes up a space where it was left.
     pub(crate) async fn open(
-        name: &'static str,
+        registration: &Registration,
         space: Arc<dyn Space>,
-        mut projection: Box<dyn Projection>,
     ) -> Result<Self, Error> {
+        let (name, forgets) = (registration.name, registration.forgets);
+        let mut projection = (registration.make)();
         let next = space.checkpoint().await?;
         projection.load(&*space).await.map_err(fault)?;
-        Ok(Self { name, space, projection, next, stored: next })
+        Ok(Self { name, space, projection, forgets, next, stored: next })
     }
 
     /// The next offset to apply.
@@ -51,7 +54,12 @@ impl Consumer {
         let fresh = events.partition_point(|event| event.position.offset < self.next);
         let events = &events[fresh..];
         let Some(last) = events.last() else { return Ok(()) };
-        debug_assert_eq!(events[0].position.offset, self.next, "{}", self.name);
+        let first = events[0].position.offset;
+        if first != self.next {
+            // A checkpoint past events that were not folded would lose them without a word.
+            let gap = format!("{}: expected offset {}, got {first}", self.name, self.next);
+            return Err(Error::Corrupt(gap));
+        }
         let checkpoint = last.position.offset + 1;
         let mut writes = Vec::with_capacity(events.len() * 2);
         let folded = self.projection.apply(events, &*self.space, &mut writes).await;
@@ -90,8 +98,9 @@ impl Consumer {
         until: Offset,
         progress: &(dyn Fn(Offset) + Send + Sync),
     ) -> Result<(), Error> {
-        // A log that was trimmed before this consumer read it has nothing older to give.
-        self.next = self.next.max(log.start(partition).min(until));
+        if self.forgets {
+            self.next = self.next.max(log.start(partition).min(until));
+        }
         while self.next < until {
             let events = read_whole(log, partition, self.next, BATCH).await?;
             let fits = events.partition_point(|event| event.position.offset < until);

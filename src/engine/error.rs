@@ -19,7 +19,7 @@ pub enum Error {
     #[error("{0}")]
     Unavailable(String),
     /// The wait was over before the answer came: the command may or may not have been written.
-    #[error("no answer from the writer in time; repeat with the same idempotency key")]
+    #[error("it is not known whether this was written; repeat it with the same idempotency key")]
     OutcomeUnknown,
     /// The read model does not show that position yet.
     #[error("position {position} is not readable yet")]
@@ -63,6 +63,17 @@ pub enum Error {
         checkpoint: u64,
         /// What the log has.
         end: u64,
+    },
+    /// The tables need events that retention has taken.
+    #[error(
+        "the tables have applied events up to {checkpoint}, but the log begins at {oldest}: \
+         retention took what they need; restore the tables from a copy, or the log"
+    )]
+    BehindTrimmed {
+        /// The oldest position that is kept.
+        oldest: Position,
+        /// The next offset that the tables need.
+        checkpoint: u64,
     },
     /// The read model failed.
     #[error("read model: {0}")]

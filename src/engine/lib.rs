@@ -1,6 +1,6 @@
-//! How it moves: partition writers, projections and their checkpoints, waits, rebuilds, and the hub
-//! of live subscribers. Knows the log and the tables only by their traits; knows nothing of HTTP,
-//! nor of what a consumer stores.
+//! How it moves: partition writers, projections and their checkpoints, waits, rebuilds, and the
+//! hub of live subscribers. Knows the log and the tables only by their traits; knows nothing of
+//! HTTP, nor of what a consumer stores.
 
 mod catalog;
 mod clock;
@@ -123,8 +123,8 @@ impl Engine {
 
     /// Waits until reads of the project show `position`.
     ///
-    /// Errors: [`Error::StaleRead`] when the wait is over before, [`Error::PositionElsewhere`] when
-    /// the position is in another partition.
+    /// Errors: [`Error::StaleRead`] when the wait is over before, [`Error::PositionElsewhere`]
+    /// when the position is in another partition.
     pub async fn wait_for(&self, project: &ProjectId, position: Position) -> Result<(), Error> {
         let partition = self.partition(project);
         if position.partition != partition.id {
@@ -148,8 +148,8 @@ impl Engine {
 
     /// Stops intake, lets the writers finish what they have, and closes log and store.
     ///
-    /// Errors with the first thing that could not be closed; everything acknowledged is durable all
-    /// the same.
+    /// Errors with the first thing that could not be closed; everything acknowledged is durable
+    /// all the same.
     pub async fn stop(&self) -> Result<(), Error> {
         for partition in &self.partitions {
             partition.stop().await;

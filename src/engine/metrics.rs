@@ -42,7 +42,7 @@ impl Metrics {
             queue_commands: make.gauges(
                 "writer_queue_commands",
                 "Commands waiting for a writer.",
-                "partition",
+                &["partition"],
             )?,
             queue_wait_seconds: make
                 .histogram("writer_queue_seconds", "Time from submission to decision.")?,
@@ -59,7 +59,7 @@ impl Metrics {
             consumer_lag_events: make.gauges(
                 "consumer_lag_events",
                 "Events in the log that the consumer has not applied, as of its last batch.",
-                "consumer",
+                &["consumer", "partition"],
             )?,
             append_conflicts: make
                 .counter("append_conflicts_total", "Writes refused by a precondition.")?,
@@ -105,10 +105,10 @@ impl Maker<'_> {
         &self,
         name: &str,
         help: &str,
-        label: &str,
+        labels: &[&str],
     ) -> Result<IntGaugeVec, prometheus::Error> {
         let opts = Opts::new(name, help).namespace(NAMESPACE);
-        self.add(IntGaugeVec::new(opts, &[label])?)
+        self.add(IntGaugeVec::new(opts, labels)?)
     }
 
     fn histogram(&self, name: &str, help: &str) -> Result<Histogram, prometheus::Error> {

@@ -97,8 +97,11 @@ impl Partition {
 
     /// Why the partition takes no writes.
     pub(crate) fn unready(&self) -> Option<String> {
-        let refusal = self.refusal.read();
-        refusal.as_ref().map(|error| format!("partition {}: {error}", self.id))
+        if let Some(error) = &*self.refusal.read() {
+            return Some(format!("partition {}: {error}", self.id));
+        }
+        let ended = self.mailbox.lock().as_ref().is_none_or(mpsc::Sender::is_closed);
+        ended.then(|| format!("partition {}: the writer has ended", self.id))
     }
 
     pub(crate) async fn submit(

@@ -28,8 +28,8 @@ pub trait Projection: Send + 'static {
     /// Reads what it keeps in memory.
     async fn load(&mut self, reader: &dyn Reader) -> Result<(), Fault>;
 
-    /// Adds to `writes` what `events`, which come in order and never cut a transaction, make of the
-    /// tables. `reader` shows the tables as they were before this batch.
+    /// Adds to `writes` what `events`, which come in order and never cut a transaction, make of
+    /// the tables. `reader` shows the tables as they were before this batch.
     async fn apply(
         &mut self,
         events: &[Arc<Recorded>],
@@ -45,6 +45,9 @@ pub struct Registration {
     pub name: &'static str,
     /// Raised when the tables change, so that they are built anew from the log.
     pub version: u16,
+    /// Whether its tables only hold what is recent, so that it may begin where a trimmed log does.
+    /// Any other projection needs every event: without them it is refused.
+    pub forgets: bool,
     /// Makes one for a partition.
     pub make: fn() -> Box<dyn Projection>,
 }

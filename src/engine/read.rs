@@ -17,8 +17,12 @@ use crate::partition::Partition;
 
 /// Events looked at for one page of the events route, whether they fit the question or not.
 const EVENTS_SCANNED_MAX: usize = 20_000;
-/// Bytes of events in one page, whatever its limit.
+/// Bytes of events or documents in one page, whatever its limit.
 const PAGE_BYTES_MAX: usize = 8 << 20;
+/// Rows looked at for one page of documents, deleted ones included.
+const ROWS_SCANNED_MAX: usize = 5_000;
+/// The same for a page of the past, where each row may cost several reads.
+const ROWS_SCANNED_AS_OF_MAX: usize = 1_000;
 
 /// A moment in a project's past.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +59,56 @@ pub struct Page {
     pub next: Option<DocumentId>,
     /// Every event up to this position is in the page.
     pub position: Position,
+}
+
+/// A collection's rows, deleted documents included, read in chunks of about [`CHUNK_BYTES`].
+pub(crate) struct Rows<'a> {
+    reader: &'a dyn Reader,
+    project: &'a ProjectId,
+    collection: &'a CollectionName,
+    after: Option<DocumentId>,
+    wanted: usize,
+    ended: bool,
+}
+
+/// What one scan of rows aims at: enough to be worth it, little enough to hold many at a time.
+const CHUNK_BYTES: usize = 512 << 10;
+/// Rows of the first chunk, whose size nobody knows yet.
+const CHUNK_ROWS_FIRST: usize = 8;
+/// Rows of any chunk.
+const CHUNK_ROWS_MAX: usize = 256;
+
+impl<'a> Rows<'a> {
+    pub(crate) fn new(
+        reader: &'a dyn Reader,
+        project: &'a ProjectId,
+        collection: &'a CollectionName,
+        after: Option<DocumentId>,
+    ) -> Self {
+        Self { reader, project, collection, after, wanted: CHUNK_ROWS_FIRST, ended: false }
+    }
+
+    /// The next rows; `None` after the last.
+    pub(crate) async fn next_chunk(
+        &mut self,
+    ) -> Result<Option<Vec<(DocumentId, tables::Document)>>, Error> {
+        if self.ended {
+            return Ok(None);
+        }
+        let after = self.after.as_ref().map(DocumentId::as_str);
+        let collection = self.collection.as_str();
+        let rows =
+            tables::list_rows(self.reader, self.project, collection, after, self.wanted).await?;
+        self.ended = rows.len() < self.wanted;
+        let bytes = |row: &tables::Document| row.data.as_ref().map_or(64, |data| data.len() + 64);
+        let total: usize = rows.iter().map(|(_, row)| bytes(row)).sum();
+        if let Some((last, _)) = rows.last() {
+            self.after = Some(last.clone());
+            let each = (total / rows.len()).max(1);
+            self.wanted = (CHUNK_BYTES / each).clamp(1, CHUNK_ROWS_MAX);
+        }
+        Ok((!rows.is_empty()).then_some(rows))
+    }
 }
 
 /// A page of events.
@@ -221,17 +275,20 @@ impl Engine {
         // A project that exists has an event, so the checkpoint is past at least one.
         let offset = view.checkpoint().await?.saturating_sub(1);
         let position = Position { partition: partition.id, offset };
-        let mut documents = Vec::new();
-        let mut bytes = 0;
+        let rows_max = match as_of {
+            None => ROWS_SCANNED_MAX,
+            Some(_) => ROWS_SCANNED_AS_OF_MAX,
+        };
+        let mut rows = Rows::new(&*view, project, collection, after.cloned());
+        let (mut documents, mut bytes, mut scanned) = (Vec::new(), 0, 0);
         let mut after = after.cloned();
-        loop {
-            // One more than asked for tells whether there is a next page.
-            let wanted = (limit + 1 - documents.len()).min(256);
-            let from = after.as_ref().map(DocumentId::as_str);
-            let rows =
-                tables::list_rows(&*view, project, collection.as_str(), from, wanted).await?;
-            let ended = rows.len() < wanted;
-            for (id, stored) in rows {
+        while let Some(chunk) = rows.next_chunk().await? {
+            for (id, stored) in chunk {
+                // A short page tells that there is more just as a full one does.
+                if documents.len() == limit || bytes > PAGE_BYTES_MAX || scanned == rows_max {
+                    return Ok(Page { documents, next: after, position });
+                }
+                scanned += 1;
                 let document = match as_of {
                     None => partition.document(id.clone(), stored),
                     Some(as_of) => {
@@ -240,19 +297,14 @@ impl Engine {
                     }
                 };
                 if let Some(document) = document {
-                    let full = documents.len() == limit || bytes > PAGE_BYTES_MAX;
-                    if full {
-                        return Ok(Page { documents, next: after, position });
-                    }
                     bytes += document.data.len();
                     documents.push(document);
                 }
                 after = Some(id);
             }
-            if ended {
-                return Ok(Page { documents, next: None, position });
-            }
+            tokio::task::yield_now().await;
         }
+        Ok(Page { documents, next: None, position })
     }
 
     /// The events of one document, newest first, from just before `before` on.
@@ -272,7 +324,13 @@ impl Engine {
         let mut events = Vec::with_capacity(entries.len());
         let mut bytes = 0;
         for entry in entries {
-            if entry.offset < self.log.start(partition.id) || bytes > PAGE_BYTES_MAX {
+            let oldest = self.log.start(partition.id);
+            if entry.offset < oldest && events.is_empty() {
+                return Err(Error::Trimmed {
+                    oldest: Position { partition: partition.id, offset: oldest },
+                });
+            }
+            if entry.offset < oldest || bytes > PAGE_BYTES_MAX {
                 break;
             }
             let event = self.event_at(partition, entry.offset).await?;
@@ -303,9 +361,9 @@ impl Engine {
         Ok(found.into_iter().map(|(name, _)| name).collect())
     }
 
-    /// The project's events from `from` on (from the oldest kept, when `None`), of these types when
-    /// any are named. Looks at a bounded part of the log: `next` tells where to go on, even
-    /// when nothing was found.
+    /// The project's events from `from` on (from the oldest kept, when `None`), of these types
+    /// when any are named. Looks at a bounded part of the log: `next` tells where to go on,
+    /// even when nothing was found.
     ///
     /// Errors: [`Error::PositionElsewhere`], [`Error::PositionAhead`], [`Error::Trimmed`].
     pub async fn events(

@@ -1,9 +1,9 @@
-//! Builds a projection anew from the log, side by side with the one that serves, compares, and lets
-//! it take over.
+//! Builds a projection anew from the log, side by side with the one that serves, compares, and
+//! lets it take over.
 
 use std::sync::Arc;
 
-use domain::PartitionId;
+use domain::{PartitionId, Position};
 use readmodel::SpaceId;
 use tokio::sync::oneshot;
 
@@ -76,33 +76,45 @@ impl Engine {
         verify: bool,
         progress: &(dyn Fn(Progress) + Send + Sync),
     ) -> Result<Rebuilt, Error> {
-        let id = self.next_space(registration, partition.id).await?;
-        let outcome = self.fill_and_replace(&id, registration, partition, verify, progress).await;
-        if outcome.is_err() {
-            self.store.remove(&id).await?;
+        if self.log.start(partition.id) > 0 {
+            // Documents whose last change was trimmed live in the tables alone.
+            let oldest = Position { partition: partition.id, offset: self.log.start(partition.id) };
+            return Err(Error::Trimmed { oldest });
         }
-        outcome
+        let id = self.next_space(registration, partition.id).await?;
+        let filled = self.fill(&id, registration, partition, verify, progress).await;
+        let (built, rebuilt) = match filled {
+            Ok(filled) => filled,
+            Err(error) => {
+                self.store.remove(&id).await?;
+                return Err(error);
+            }
+        };
+        // First what the next start serves, then what is served now: both are right, and an error
+        // in between leaves neither without its tables.
+        self.store.activate(&id).await?;
+        let (reply, answer) = oneshot::channel();
+        partition.control(Control::Replace { built, reply })?;
+        drop(answer.await.map_err(|_| stopped())??);
+        self.drop_others(registration, &id).await?;
+        Ok(rebuilt)
     }
 
-    async fn fill_and_replace(
+    async fn fill(
         &self,
         id: &SpaceId,
         registration: &Registration,
         partition: &Arc<Partition>,
         verify: bool,
         progress: &(dyn Fn(Progress) + Send + Sync),
-    ) -> Result<Rebuilt, Error> {
+    ) -> Result<(Consumer, Rebuilt), Error> {
         let space = self.store.open(id).await?;
-        let mut built = Consumer::open(registration.name, space, (registration.make)()).await?;
-        let (start, end) = (self.log.start(partition.id), partition.applied());
+        let mut built = Consumer::open(registration, space).await?;
+        let end = partition.applied();
         let report = |next| progress(Progress { partition: partition.id, next, end });
         built.catch_up(&*self.log, partition.id, end, &report).await?;
-        let mut rebuilt = Rebuilt {
-            partition: partition.id,
-            events: end - start.min(end),
-            digest: None,
-            live_digest: None,
-        };
+        let mut rebuilt =
+            Rebuilt { partition: partition.id, events: end, digest: None, live_digest: None };
         if verify {
             let (reply, answer) = oneshot::channel();
             partition.control(Control::Compare { built, reply })?;
@@ -111,12 +123,7 @@ impl Engine {
             rebuilt.live_digest = Some(compared.live_view.digest().await?);
             built = compared.built;
         }
-        let (reply, answer) = oneshot::channel();
-        partition.control(Control::Replace { built, reply })?;
-        drop(answer.await.map_err(|_| stopped())??);
-        self.store.activate(id).await?;
-        self.drop_others(registration, id).await?;
-        Ok(rebuilt)
+        Ok((built, rebuilt))
     }
 
     async fn next_space(

@@ -10,6 +10,7 @@ use readmodel::{Space, SpaceId, Store, documents as tables};
 use tokio::sync::mpsc;
 
 use crate::catalog::Catalog;
+use crate::clock;
 use crate::consumer::Consumer;
 use crate::error::Error;
 use crate::metrics::Metrics;
@@ -47,7 +48,8 @@ impl Engine {
     ///
     /// A partition whose log is corrupt is refused on its own; the others serve.
     ///
-    /// Errors: [`Error::AheadOfLog`], and whatever keeps the read model from being read or written.
+    /// Errors: [`Error::AheadOfLog`], and whatever keeps the read model from being read or
+    /// written.
     pub async fn start(
         parts: Parts,
         progress: &(dyn Fn(PartitionId, u64, u64) + Send + Sync),
@@ -156,19 +158,27 @@ async fn level(
             let checkpoint = consumer.next();
             return Err(Error::AheadOfLog { partition: id.0, checkpoint, end });
         }
-        consumer.catch_up(log, id, end, &|next| progress(id, next, end)).await?;
+        let caught_up = consumer.catch_up(log, id, end, &|next| progress(id, next, end)).await;
+        caught_up.map_err(|error| match error {
+            // Serving what is left would look as if the rest had never been.
+            Error::Trimmed { oldest } => {
+                Error::BehindTrimmed { oldest, checkpoint: consumer.next() }
+            }
+            other => other,
+        })?;
     }
     let mut last_time = Timestamp::default();
     if end > log.start(id) {
         let limit = ReadLimit { events_max: 1, bytes_max: 1 };
         let last = log.read(id, end - 1, limit).await?;
-        last_time = last.first().map_or(last_time, |last| last.event.time);
+        // Not past now: a clock that was wrong, or an import, must not carry the log away with it.
+        last_time = last.first().map_or(last_time, |last| last.event.time.min(clock::now()));
     }
     Ok(Level { documents, idempotency, last_time })
 }
 
 async fn open(registration: &Registration, space: &Arc<dyn Space>) -> Result<Consumer, Error> {
-    Consumer::open(registration.name, Arc::clone(space), (registration.make)()).await
+    Consumer::open(registration, Arc::clone(space)).await
 }
 
 async fn load_catalog(catalog: &Catalog, space: &dyn Space) -> Result<(), Error> {

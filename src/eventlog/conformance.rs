@@ -31,8 +31,8 @@ const P0: PartitionId = PartitionId(0);
 const ALL: ReadLimit = ReadLimit { events_max: 1000, bytes_max: 64 << 20 };
 const KEEP: Retention = Retention { seconds_max: None, bytes_max: None };
 
-/// Runs every check. `open` opens the topic of a [`Setup`], and makes it where it is new; `durable`
-/// says whether a topic that was closed keeps its events.
+/// Runs every check. `open` opens the topic of a [`Setup`], and makes it where it is new;
+/// `durable` says whether a topic that was closed keeps its events.
 pub async fn run<F, Fut>(durable: bool, open: F)
 where
     F: Fn(Setup) -> Fut,

@@ -5,14 +5,23 @@ use domain::{Offset, PartitionId};
 /// A failure of the log.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No room for the batch. Nothing was written; the partition goes on serving and a later append
-    /// may pass.
+    /// No room for the batch. Nothing was written; the partition goes on serving and a later
+    /// append may pass.
     #[error("the disk has no room left for partition {partition}: {detail}")]
     Full {
         /// The partition.
         partition: PartitionId,
         /// What was found, for an operator.
         detail: String,
+    },
+    /// The batch can't be stored as it is: an event or all of them are too large, or make no
+    /// sense. Nothing was written; the partition goes on serving.
+    #[error("partition {partition} can't take the batch: {reason}")]
+    Unfit {
+        /// The partition.
+        partition: PartitionId,
+        /// What is wrong with it.
+        reason: String,
     },
     /// The partition refuses to serve until somebody has looked: a failed fsync, or a corrupt
     /// record.

@@ -92,8 +92,9 @@ pub trait EventLog: Send + Sync + 'static {
     /// All or none: after an error nothing of the batch will ever be read.
     /// One caller per partition at a time; a second one waits.
     ///
-    /// Errors: [`Error::Full`] (nothing written, try later), [`Error::Refused`] or
-    /// [`Error::Corrupt`] (the partition no longer serves), [`Error::Io`].
+    /// Errors: [`Error::Full`] (nothing written, try later), [`Error::Unfit`] (nothing written,
+    /// this batch never can be), [`Error::Refused`] or [`Error::Corrupt`] (the partition no longer
+    /// serves), [`Error::Io`] (not known whether anything was written).
     async fn append(
         &self,
         partition: PartitionId,

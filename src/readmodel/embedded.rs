@@ -1,6 +1,6 @@
 //! The embedded store: fjall, one keyspace per space, rows and checkpoint in one atomic batch.
-//! Commits reach the operating system but are not fsynced: a crash costs a short replay of the log.
-//! Nothing here is precious, so a store that cannot be opened is wiped and rebuilt.
+//! Commits reach the operating system but are not fsynced: a crash costs a short replay of the
+//! log. Nothing here is precious, so a store that cannot be opened is wiped and rebuilt.
 
 mod failure;
 mod room;
@@ -31,7 +31,8 @@ use space::Space;
 const META: &str = "meta";
 /// fjall's own lock file; whoever holds it has the store open.
 const LOCK_FILE: &str = "lock";
-/// How long a clean end may wait for rows to reach their tables. After that the journal keeps them.
+/// How long a clean end may wait for rows to reach their tables. After that the journal keeps
+/// them.
 const CLOSE_WAIT_MAX: Duration = Duration::from_secs(30);
 /// Files kept open for reading; most of a process's descriptors are for sockets.
 const OPEN_FILES_MAX: usize = 128;

@@ -1,5 +1,6 @@
 //! What can go wrong with a read model, told apart by what the caller must do.
-//! Nothing here is ever lost for good: the log holds the truth, and a rebuild makes the rows again.
+//! Nothing here is ever lost for good: the log holds the truth, and a rebuild makes the rows
+//! again.
 
 use std::io;
 
@@ -54,7 +55,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// From what the operating system said while `what` was done: [`Error::Full`] or [`Error::Io`].
+    /// From what the operating system said while `what` was done: [`Error::Full`] or
+    /// [`Error::Io`].
     pub(crate) fn io(what: &str, source: io::Error) -> Self {
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {

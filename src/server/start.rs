@@ -1,5 +1,6 @@
 //! Opens log and tables, brings the engine up on a runtime of its own, and closes all of it again.
-//! Tables that do not open are wiped: the engine fills them from the log. The log is never touched.
+//! Tables that do not open are wiped: the engine fills them from the log. The log is never
+//! touched.
 
 pub(crate) mod files;
 mod storage;
@@ -43,7 +44,7 @@ impl Node {
         registry.register(Box::new(ProcessCollector::for_self()))?;
         let runtime = runtime(config.engine.threads)?;
         let log = storage::log(&config.log, &registry)?;
-        let store = runtime.block_on(storage::store(&config.readmodel, log.partition_count()))?;
+        let store = runtime.block_on(storage::store(&config.readmodel, &*log))?;
         let parts = engine::Parts {
             log,
             store,

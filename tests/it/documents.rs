@@ -1,4 +1,5 @@
-//! Documents over REST: what was written is what is read, and only on the condition that was named.
+//! Documents over REST: what was written is what is read, and only on the condition that was
+//! named.
 
 use serde_json::{Value, json};
 

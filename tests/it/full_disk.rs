@@ -9,7 +9,8 @@ use crate::harness::{Project, Server, Setup, eventually};
 
 const DISK_BYTES: u64 = 192 << 20;
 
-/// A server with a disk of its own, as small as we want; `None` where the system does not allow it.
+/// A server with a disk of its own, as small as we want; `None` where the system does not allow
+/// it.
 async fn on_small_disk(setup: &Setup) -> Option<(Server, PathBuf)> {
     let allowed = tokio::process::Command::new("unshare")
         .args(["--user", "--mount", "--map-root-user", "mount", "-t", "tmpfs", "tmpfs", "/mnt"])

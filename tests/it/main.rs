@@ -1,5 +1,5 @@
-//! The whole system from outside: every test starts the real binary on a data folder of its own and
-//! speaks HTTP, WebSocket and SSE to it. One file per promise.
+//! The whole system from outside: every test starts the real binary on a data folder of its own
+//! and speaks HTTP, WebSocket and SSE to it. One file per promise.
 
 mod backpressure;
 mod corrupt_log;

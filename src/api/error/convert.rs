@@ -23,6 +23,7 @@ impl From<engine::Error> for Problem {
             // Paths, offsets and the like are for the operator.
             Error::Unavailable(_)
             | Error::AheadOfLog { .. }
+            | Error::BehindTrimmed { .. }
             | Error::ReadModel(_)
             | Error::Corrupt(_) => {
                 Self::new(Code::Unavailable, "this part can't be served now; see the server's log")
@@ -60,6 +61,7 @@ impl From<Reason> for Problem {
                 Self::new(Code::VersionMismatch, text).actual_version(actual)
             }
             Reason::DocumentInvalid(invalid) => Self::of_json(&invalid, "the document after it"),
+            Reason::CommitTooLarge { .. } => Self::new(Code::CommitTooLarge, text),
             Reason::ImportInvalid(..) => Self::new(Code::ImportInvalid, text),
             Reason::IdempotencyKeyReused => {
                 Self::new(Code::IdempotencyKeyReused, text).field("Idempotency-Key")

@@ -28,8 +28,8 @@ pub(crate) struct EventPage {
     end: String,
 }
 
-/// Lists a project's events from a position on. A part may be empty though more follow: go on until
-/// `next` is `end`.
+/// Lists a project's events from a position on. A part may be empty though more follow: go on
+/// until `next` is `end`.
 #[utoipa::path(
     get, path = "/v1/projects/{project}/events", operation_id = "listEvents", tag = "log",
     params(

@@ -12,6 +12,10 @@ use crate::body::NDJSON;
 use crate::call::Call;
 use crate::error::Problem;
 
+/// An import's body may be larger than others: a transaction comes whole, and its events are
+/// larger than the request that they once were.
+const IMPORT_BYTES_MAX: usize = domain::documents::COMMIT_BYTES_MAX + (16 << 20);
+
 /// What was imported.
 #[derive(Serialize, Deserialize, ToSchema)]
 pub(crate) struct Import {
@@ -22,8 +26,8 @@ pub(crate) struct Import {
 }
 
 /// Appends exported events, all or none, with their own ids, times and versions. A part of an
-/// export must follow what the project has here and must not cut a transaction. Repeating a part is
-/// refused, so it needs no idempotency key.
+/// export must follow what the project has here and must not cut a transaction. Repeating a part
+/// is refused, so it needs no idempotency key.
 #[utoipa::path(
     post, path = "/v1/projects/{project}/import", operation_id = "importEvents", tag = "log",
     request_body(content = String, content_type = "application/x-ndjson",
@@ -34,7 +38,7 @@ pub(crate) async fn import(mut call: Call) -> Answer {
     call.admin()?;
     let project = call.project()?;
     call.query(&[])?;
-    let body = call.body(NDJSON).await?;
+    let body = call.body_of(NDJSON, IMPORT_BYTES_MAX.max(call.app.options.body_bytes_max)).await?;
     let text = std::str::from_utf8(&body)
         .map_err(|error| Problem::body("", format!("not UTF-8: {error}")))?;
     let mut events = Vec::new();

@@ -95,8 +95,15 @@ const OP_CLOSE: u8 = 0x8;
 const OP_PING: u8 = 0x9;
 const OP_PONG: u8 = 0xA;
 
+/// Room for a usual message, to begin with.
+const MESSAGE_BYTES: usize = 512;
+
 fn message() -> Vec<u8> {
-    let mut room = Vec::with_capacity(512);
+    message_of(MESSAGE_BYTES)
+}
+
+fn message_of(bytes: usize) -> Vec<u8> {
+    let mut room = Vec::with_capacity(HEADER_BYTES_MAX + bytes);
     room.resize(HEADER_BYTES_MAX, 0);
     room
 }
@@ -107,13 +114,14 @@ fn text(message: Vec<u8>) -> Bytes {
 
 /// A `ping`.
 pub(super) fn ping() -> Bytes {
-    framed(OP_PING, message())
+    framed(OP_PING, message_of(0))
 }
 
 /// A `pong` that gives a ping's payload back (at most 125 bytes).
 pub(super) fn pong(payload: &[u8]) -> Bytes {
-    let mut frame = message();
-    frame.extend_from_slice(&payload[..payload.len().min(125)]);
+    let payload = &payload[..payload.len().min(125)];
+    let mut frame = message_of(payload.len());
+    frame.extend_from_slice(payload);
     framed(OP_PONG, frame)
 }
 
@@ -154,8 +162,8 @@ fn framed(op: u8, mut message: Vec<u8>) -> Bytes {
     Bytes::from(message).slice(start..)
 }
 
-/// Frames of an event stream (WHATWG HTML, "Server-sent events"). An event's id is its position, so
-/// that a plain `EventSource` resumes exactly.
+/// Frames of an event stream (WHATWG HTML, "Server-sent events"). An event's id is its position,
+/// so that a plain `EventSource` resumes exactly.
 pub(super) struct SseFrames {
     pub(super) correlation_id: String,
 }
@@ -163,6 +171,10 @@ pub(super) struct SseFrames {
 impl Encoder for SseFrames {
     fn name(&self) -> &str {
         "sse"
+    }
+
+    fn is_alone(&self) -> bool {
+        true
     }
 
     fn change(&self, change: &Change) -> Bytes {

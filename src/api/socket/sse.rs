@@ -14,9 +14,7 @@ use tokio::time::{Instant, interval_at};
 use super::frames::{SseFrames, sse_problem};
 use super::{Frames, Seat};
 use crate::answer::Answer;
-use crate::app::App;
 use crate::call::Call;
-use crate::correlation::CorrelationId;
 use crate::error::{Code, Problem};
 
 /// How long a browser waits before it connects again, in milliseconds.
@@ -69,7 +67,7 @@ pub(crate) async fn follow(call: Call) -> Answer {
     let queue = Rc::clone(&outgoing);
     let subscription = call.app.shard().subscribe(scope.project, target, from, queue, encoder);
     let body = BodyStream::new(Frames(Rc::clone(&outgoing)));
-    actix_web::rt::spawn(keep(call.app, call.correlation_id, outgoing, subscription, seat));
+    actix_web::rt::spawn(keep(call, outgoing, subscription, seat));
     Ok(HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, "text/event-stream"))
         .insert_header((header::CACHE_CONTROL, "no-store"))
@@ -78,24 +76,26 @@ pub(crate) async fn follow(call: Call) -> Answer {
         .body(body))
 }
 
-/// Keeps the stream open, with a comment at each heartbeat, until the client or the server is gone.
-async fn keep(
-    app: Rc<App>,
-    correlation_id: CorrelationId,
-    outgoing: Rc<Outgoing>,
-    subscription: Subscription,
-    seat: Seat,
-) {
-    let heartbeat = app.options.heartbeat;
+/// Keeps the stream open, with a comment at each heartbeat, until the client or the server is
+/// gone.
+async fn keep(call: Call, outgoing: Rc<Outgoing>, subscription: Subscription, seat: Seat) {
+    let heartbeat = call.app.options.heartbeat;
     let mut beat = interval_at(Instant::now() + heartbeat, heartbeat);
-    let mut stopping = app.stopping.clone();
+    let mut stopping = call.app.stopping.clone();
     loop {
         tokio::select! {
-            _ = beat.tick() => outgoing.push(Bytes::from_static(b": heartbeat\n\n")),
+            _ = beat.tick() => {
+                // A key may have been revoked since.
+                if let Err(problem) = call.past_rules() {
+                    outgoing.push(sse_problem(&problem, call.correlation_id.as_str()));
+                    break;
+                }
+                outgoing.push(Bytes::from_static(b": heartbeat\n\n"));
+            }
             () = outgoing.closed() => break,
             _ = stopping.wait_for(|stopping| *stopping) => {
                 let problem = Problem::new(Code::Unavailable, "the server is shutting down");
-                outgoing.push(sse_problem(&problem, correlation_id.as_str()));
+                outgoing.push(sse_problem(&problem, call.correlation_id.as_str()));
                 break;
             }
         }

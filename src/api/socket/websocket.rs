@@ -1,5 +1,5 @@
-//! `GET /realtime`: one WebSocket with many subscriptions. A token is given in the first message or
-//! a header, never in the URL; whoever says nothing for two heartbeats is gone.
+//! `GET /realtime`: one WebSocket with many subscriptions. A token is given in the first message
+//! or a header, never in the URL; whoever says nothing for two heartbeats is gone.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -51,6 +51,7 @@ pub(crate) async fn connect(call: Call) -> Answer {
         app: call.app,
         correlation_id: call.correlation_id,
         project,
+        token: String::new(),
         outgoing,
         subscriptions: HashMap::new(),
     };
@@ -65,6 +66,7 @@ struct Connection {
     app: Rc<App>,
     correlation_id: CorrelationId,
     project: ProjectId,
+    token: String,
     outgoing: Rc<Outgoing>,
     subscriptions: HashMap<String, Subscription>,
 }
@@ -94,7 +96,7 @@ impl Connection {
         let first = async {
             loop {
                 match messages.next().await {
-                    Incoming::Ping(payload) => self.outgoing.push(frames::pong(&payload)),
+                    Incoming::Ping(payload) => self.pong(&payload),
                     Incoming::Pong => {}
                     other => return other,
                 }
@@ -115,7 +117,8 @@ impl Connection {
         if version != protocol::VERSION {
             return Err(hello("this server speaks protocol 1"));
         }
-        self.check(token.as_deref()).map_err(|problem| self.refuse(&problem))?;
+        self.token = token.unwrap_or_default();
+        self.check().map_err(|problem| self.refuse(&problem))?;
         let welcome = format!(
             "{{\"op\":\"welcome\",\"session\":\"{}\",\"heartbeat\":{}}}",
             uuid::Uuid::now_v7(),
@@ -125,10 +128,18 @@ impl Connection {
         Ok(())
     }
 
-    fn check(&self, token: Option<&str>) -> Result<(), Problem> {
-        let token = token.ok_or_else(|| Problem::new(Code::Unauthorized, "say a token"))?;
-        auth::in_project(&self.app, token, self.project.as_str())?.past_rules()?;
+    /// Whether the connection's token is good, now.
+    fn check(&self) -> Result<(), Problem> {
+        auth::in_project(&self.app, &self.token, self.project.as_str())?.past_rules()?;
         Ok(())
+    }
+
+    /// Answers a ping, unless frames wait already: those will tell as much (RFC 6455 §5.5.3 lets
+    /// all pings but the last go unanswered).
+    fn pong(&self, payload: &[u8]) {
+        if self.outgoing.queued_bytes() == 0 {
+            self.outgoing.push(frames::pong(payload));
+        }
     }
 
     fn refuse(&self, problem: &Problem) -> Close {
@@ -154,15 +165,20 @@ impl Connection {
                     heard = Instant::now();
                     match incoming {
                         Incoming::Text(text) => self.answer(&text),
-                        Incoming::Ping(payload) => self.outgoing.push(frames::pong(&payload)),
+                        Incoming::Ping(payload) => self.pong(&payload),
                         Incoming::Pong => {}
-                        Incoming::Closed => return None,
+                        // RFC 6455 §5.5.1: a close is answered by a close.
+                        Incoming::Closed => return Some(Close(1000, String::new())),
                         Incoming::Broken(code, why) => return Some(Close(code, why.to_owned())),
                     }
                 }
                 _ = beat.tick() => {
                     if heard.elapsed() > heartbeat * 2 {
                         return Some(Close(1001, "no heartbeat".to_owned()));
+                    }
+                    // A key may have been revoked since.
+                    if let Err(problem) = self.check() {
+                        return Some(self.refuse(&problem));
                     }
                     self.outgoing.push(frames::ping());
                 }
@@ -173,7 +189,7 @@ impl Connection {
             if self.outgoing.has_ended() {
                 return None;
             }
-            if self.outgoing.queued_bytes() > 4 * self.app.engine.options().hub.queue_bytes_max {
+            if self.outgoing.is_overfull() {
                 return Some(Close(1008, "answers are not being read".to_owned()));
             }
         }
@@ -189,7 +205,11 @@ impl Connection {
                 Ok(())
             }
             Ok(Message::Token { token }) => {
-                self.check(Some(&token)).map_err(|problem| (None, problem))
+                let earlier = std::mem::replace(&mut self.token, token);
+                self.check().map_err(|problem| {
+                    self.token = earlier;
+                    (None, problem)
+                })
             }
             Ok(Message::Hello { .. }) => {
                 Err((None, Problem::new(Code::InvalidBody, "hello was said already")))
@@ -208,6 +228,8 @@ impl Connection {
         target: Target,
         from: Option<domain::Position>,
     ) -> Result<(), Problem> {
+        self.check()?;
+        self.subscriptions.retain(|_, subscription| !subscription.has_failed());
         let limit = self.app.options.socket_subscriptions_max;
         if sub.is_empty() || sub.len() > protocol::SUB_BYTES_MAX {
             let detail = format!("sub must have 1 to {} bytes", protocol::SUB_BYTES_MAX);

@@ -19,9 +19,12 @@ use crate::time::Timestamp;
 /// A document's name within its project.
 pub type Key = (CollectionName, DocumentId);
 
-/// The documents that a commit reads or writes, as they are now. A missing entry is a document that
-/// never was.
+/// The documents that a commit reads or writes, as they are now. A missing entry is a document
+/// that never was.
 pub type States = HashMap<Key, DocumentState>;
+
+/// The most bytes of event data that one commit may come to.
+pub const COMMIT_BYTES_MAX: usize = 32 << 20;
 
 /// Decides a commit as a whole. `states` is carried along, so that a later write sees an earlier
 /// one; after a refusal it must be thrown away.
@@ -38,12 +41,19 @@ pub fn decide(
         check_read(states, read)
             .map_err(|reason| Rejected { reason, part: Some(Part::Read(index)) })?;
     }
-    let mut decided = Vec::with_capacity(writes.len());
+    let (mut decided, mut bytes) = (Vec::with_capacity(writes.len()), 0);
     for (index, write) in writes.iter().enumerate() {
         let key = (write.collection.clone(), write.id.clone());
         let state = states.entry(key).or_default();
         let event = decide_write(state, write, limits, now)
             .map_err(|reason| Rejected { reason, part: Some(Part::Write(index)) })?;
+        // An event holds the document after and much of it before: a few small patches of a large
+        // document make much more of the log than of the request.
+        bytes += event.data.len();
+        if bytes > COMMIT_BYTES_MAX {
+            let reason = Reason::CommitTooLarge { bytes_max: COMMIT_BYTES_MAX };
+            return Err(Rejected { reason, part: Some(Part::Write(index)) });
+        }
         decided.push(event);
     }
     Ok(decided)
@@ -119,7 +129,7 @@ fn decide_write(
         }
         (Op::Patch(_) | Op::Delete, None) => return Err(missing()),
     };
-    *state = DocumentState { version: next, live };
+    *state = DocumentState { version: next, changed_at: now, live };
     Ok(event)
 }
 
@@ -127,8 +137,8 @@ fn made(now: Timestamp, data: &Bytes) -> Live {
     Live { created_at: now, data: data.clone() }
 }
 
-/// Stored and checked JSON is UTF-8; should it not be, the document reads as empty rather than stop
-/// the writer.
+/// Stored and checked JSON is UTF-8; should it not be, the document reads as empty rather than
+/// stop the writer.
 fn text(data: &Bytes) -> &str {
     std::str::from_utf8(data).unwrap_or("{}")
 }

@@ -1,5 +1,5 @@
-//! JSON Merge Patch, RFC 7396, on JSON text: what a patch does not touch stays as it was, digit for
-//! digit.
+//! JSON Merge Patch, RFC 7396, on JSON text: what a patch does not touch stays as it was, digit
+//! for digit.
 
 use super::fields::{Fields, is_object};
 

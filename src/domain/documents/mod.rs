@@ -12,7 +12,7 @@ mod tests;
 mod write;
 
 pub(crate) use change::push_name;
-pub use decide::{Key, States, decide};
+pub use decide::{COMMIT_BYTES_MAX, Key, States, decide};
 pub(crate) use events::schemas;
 pub use events::{CREATED, DELETED, DocumentEvent, UPDATED};
 pub use merge::merge_patch;

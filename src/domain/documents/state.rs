@@ -11,6 +11,8 @@ use crate::time::Timestamp;
 pub struct DocumentState {
     /// How many events the document has had; 0 for one that never was.
     pub version: u64,
+    /// When its newest event was; the epoch for one that never was.
+    pub changed_at: Timestamp,
     /// The document, unless it was deleted or never made.
     pub live: Option<Live>,
 }
@@ -42,6 +44,6 @@ impl DocumentState {
             }
             DocumentEvent::Deleted { .. } => None,
         };
-        Self { version: event.stream_version, live }
+        Self { version: event.stream_version, changed_at: event.time, live }
     }
 }

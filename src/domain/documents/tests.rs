@@ -120,6 +120,10 @@ fn apply_naively(model: &Model, writes: &[Write], reads: &[ReadCheck]) -> Option
 
 /// Sets `pointer` to what it was; a missing earlier value removes it.
 fn undo(document: &mut Value, pointer: &str, before: Option<&Value>) {
+    if pointer.is_empty() {
+        *document = before.unwrap().clone();
+        return;
+    }
     let (parent, name) = pointer.rsplit_once('/').unwrap();
     let name = name.replace("~1", "/").replace("~0", "~");
     let parent = document.pointer_mut(parent).unwrap().as_object_mut().unwrap();

@@ -152,8 +152,8 @@ impl ProjectEvent {
     }
 }
 
-/// Serialises any of the structs above; they hold only strings and maps with text keys, so it can't
-/// fail.
+/// Serialises any of the structs above; they hold only strings and maps with text keys, so it
+/// can't fail.
 mod erased {
     pub(super) trait Json {
         fn to_json(&self) -> Vec<u8>;

@@ -1,4 +1,5 @@
-//! A project's configuration: its name, keys and collections; one stream, `project`, and one state.
+//! A project's configuration: its name, keys and collections; one stream, `project`, and one
+//! state.
 
 mod decide;
 mod events;

@@ -1,5 +1,5 @@
-//! Holds `schemas/events/` to the code: frozen files, valid examples, and everything ever published
-//! still decodes.
+//! Holds `schemas/events/` to the code: frozen files, valid examples, and everything ever
+//! published still decodes.
 
 use std::path::{Path, PathBuf};
 

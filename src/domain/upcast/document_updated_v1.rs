@@ -10,7 +10,8 @@ use crate::schema::Published;
 
 pub(super) const STEP: Step = Step { kind: "document.updated", from: 1, upcast };
 
-/// Names become pointers. What the fields were before was not recorded in v1, so `before` is empty.
+/// Names become pointers. What the fields were before was not recorded in v1, so `before` is
+/// empty.
 fn upcast(mut data: Value) -> Value {
     let Some(fields) = data.as_object_mut() else { return data };
     let names = fields.get("changed").and_then(Value::as_array).cloned().unwrap_or_default();

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use domain::{DocumentId, Offset, Position, ProjectId};
+use domain::{CollectionName, DocumentId, Offset, Position, ProjectId};
 use eventlog::ReadLimit;
 use readmodel::{Reader, documents as tables};
 use tokio::task::JoinHandle;
@@ -15,15 +15,25 @@ use super::shard::{Shard, Tail};
 use super::{Encoder, Outgoing, Snapshot, Target};
 use crate::error::Error;
 use crate::partition::Partition;
-use crate::read::Document;
+use crate::read::{Document, Rows};
 
 /// One read of a subscriber that catches up.
 const CATCH_UP: ReadLimit = ReadLimit { events_max: 512, bytes_max: 512 << 10 };
+
+/// A frame of a snapshot is closed when its documents reach this many bytes.
+const SNAPSHOT_BYTES: usize = 256 << 10;
 
 /// A running subscription; dropping it ends it.
 pub struct Subscription {
     task: JoinHandle<()>,
     feed: Rc<Feed>,
+}
+
+impl Subscription {
+    /// Whether it has ended by an error.
+    pub fn has_failed(&self) -> bool {
+        self.task.is_finished()
+    }
 }
 
 impl Drop for Subscription {
@@ -78,6 +88,9 @@ impl Feed {
         if let Err(error) = self.feed(from).await {
             tracing::debug!(project.id = %self.project, %error, "subscription ended");
             self.outgoing.push(self.encoder.failed(&error));
+            if self.encoder.is_alone() {
+                self.outgoing.end();
+            }
         }
     }
 
@@ -123,7 +136,7 @@ impl Feed {
 
     /// Sends what the log has from `next` on, until the fan-out would go on just there.
     async fn catch_up(&self, mut next: Offset) -> Result<Offset, Error> {
-        while next < self.tail().next.get() {
+        while next < self.tail().next.get() && !self.outgoing.has_ended() {
             self.outgoing.room().await;
             let until = self.tail().next.get();
             let events = self.shard.engine.log.read(self.partition.id, next, CATCH_UP).await?;
@@ -163,6 +176,7 @@ impl Feed {
         let position = self.position(next.saturating_sub(1));
         match &self.target {
             Target::Document(collection, id) => {
+                self.outgoing.room().await;
                 let stored =
                     tables::get_document(&*view, &self.project, collection.as_str(), id.as_str());
                 let stored = stored.await?;
@@ -171,7 +185,7 @@ impl Feed {
                 self.send(Snapshot { documents, position, reset, more: false });
             }
             Target::Collection(collection) => {
-                self.snapshot_pages(&*view, collection.as_str(), position, reset).await?;
+                self.snapshot_pages(&*view, collection, position, reset).await?;
             }
         }
         Ok(next)
@@ -180,27 +194,34 @@ impl Feed {
     async fn snapshot_pages(
         &self,
         view: &dyn Reader,
-        collection: &str,
+        collection: &CollectionName,
         position: Position,
         reset: bool,
     ) -> Result<(), Error> {
         let limit = self.shard.engine.options.hub.snapshot_documents;
-        let mut after: Option<DocumentId> = None;
-        loop {
-            self.outgoing.room().await;
-            let from = after.as_ref().map(DocumentId::as_str);
-            let rows = tables::list_rows(view, &self.project, collection, from, limit).await?;
-            let more = rows.len() == limit;
-            after = rows.last().map(|(id, _)| id.clone());
-            let documents: Vec<Document> =
-                rows.into_iter().filter_map(|(id, row)| self.document(id, row)).collect();
-            if !more || !documents.is_empty() {
-                self.send(Snapshot { documents, position, reset, more });
+        let mut rows = Rows::new(view, &self.project, collection, None);
+        let (mut documents, mut bytes) = (Vec::new(), 0);
+        while let Some(chunk) = rows.next_chunk().await? {
+            let live = chunk.into_iter().filter_map(|(id, row)| self.document(id, row));
+            for document in live {
+                // Only once there is more, so that no snapshot ends with an empty part.
+                if documents.len() == limit || bytes > SNAPSHOT_BYTES {
+                    self.outgoing.room().await;
+                    let documents = std::mem::take(&mut documents);
+                    self.send(Snapshot { documents, position, reset, more: true });
+                    bytes = 0;
+                }
+                bytes += document.data.len();
+                documents.push(document);
             }
-            if !more {
+            if self.outgoing.has_ended() {
                 return Ok(());
             }
+            tokio::task::yield_now().await;
         }
+        self.outgoing.room().await;
+        self.send(Snapshot { documents, position, reset, more: false });
+        Ok(())
     }
 
     fn document(&self, id: DocumentId, stored: tables::Document) -> Option<Document> {

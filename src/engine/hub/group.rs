@@ -78,6 +78,17 @@ impl Groups {
         }
     }
 
+    /// Puts everybody of these projects out of the fan-out: `at` is the first event not got.
+    pub(super) fn put_out(&mut self, which: impl Fn(&ProjectId) -> bool, at: Offset) {
+        let of = self.by_project.iter_mut().filter(|(project, _)| which(project));
+        for audience in of.flat_map(|(_, subjects)| subjects.values_mut()).flatten() {
+            for member in audience.members.drain(..) {
+                member.fallen.at.set(Some(at.max(member.from)));
+                member.fallen.notify.notify_one();
+            }
+        }
+    }
+
     /// Queues the event to everybody who wants it.
     pub(super) fn dispatch(&mut self, recorded: &Recorded) -> Pushed {
         let mut pushed = Pushed::default();

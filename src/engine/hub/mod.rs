@@ -1,8 +1,8 @@
 //! The hub: live subscribers, fed from the log's tail. One shard per API worker thread, each with
 //! its own tail of the log, so that a subscriber's queue is touched by one thread only.
-//! A subscriber never misses an event and never gets one twice: it is a place in the log that moves
-//! on. It takes part in the shared fan-out while it keeps up, and reads the log at its own pace
-//! when it does not.
+//! A subscriber never misses an event and never gets one twice: it is a place in the log that
+//! moves on. It takes part in the shared fan-out while it keeps up, and reads the log at its own
+//! pace when it does not.
 
 mod change;
 mod feed;
@@ -106,6 +106,10 @@ pub trait Encoder {
     fn snapshot(&self, snapshot: &Snapshot) -> Bytes;
     /// Everything up to this position has been sent.
     fn live(&self, position: Position) -> Bytes;
+    /// Whether the connection has no other subscription, and so ends with it.
+    fn is_alone(&self) -> bool {
+        false
+    }
     /// The subscription has ended by this error.
     fn failed(&self, error: &Error) -> Bytes;
 }

@@ -94,6 +94,11 @@ impl Outgoing {
         self.ended.get()
     }
 
+    /// Whether far more waits than any subscription would queue: answers that nobody reads.
+    pub fn is_overfull(&self) -> bool {
+        self.bytes.get() > 4 * self.bytes_max || self.frames.borrow().len() > 4 * self.frames_max
+    }
+
     /// Bytes that wait.
     pub fn queued_bytes(&self) -> usize {
         self.bytes.get()

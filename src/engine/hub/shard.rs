@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use domain::{Offset, ProjectId};
+use domain::{Offset, ProjectId, partition_of};
 use eventlog::ReadLimit;
 
 use super::feed::{Feed, Subscription};
@@ -67,8 +67,8 @@ impl Shard {
         Feed::start(Rc::clone(self), id, project, target, from, outgoing, encoder)
     }
 
-    /// Fans one partition out, for as long as the engine runs. Follows what the tables show and not
-    /// the log's end, so that a subscriber can read what it was told of.
+    /// Fans one partition out, for as long as the engine runs. Follows what the tables show and
+    /// not the log's end, so that a subscriber can read what it was told of.
     async fn follow(self: Rc<Self>, index: usize) {
         let partition = Arc::clone(&self.engine.partitions[index]);
         let mut applied = partition.watch_applied();
@@ -89,7 +89,12 @@ impl Shard {
                     Ok(events) => self.dispatch(tail, &events, end),
                     Err(error) => {
                         tracing::error!(partition = %partition.id, %error, "can't read the tail");
-                        tokio::time::sleep(Duration::from_secs(1)).await;
+                        // Each subscriber finds out for itself what it can still get.
+                        let count = self.engine.partitions.len() as u32;
+                        let here =
+                            |project: &ProjectId| partition_of(project, count) == partition.id;
+                        self.groups.borrow_mut().put_out(here, tail.next.get());
+                        tail.next.set(end);
                         0
                     }
                 };

@@ -1,10 +1,9 @@
 //! Loads the states that a command needs and hands them to the pure rules of `domain`.
 
-use std::collections::HashSet;
 use std::collections::hash_map::Entry;
 
 use domain::command::{Body, Command, Context, Imported, event_id_for_key};
-use domain::documents::{self, DocumentEvent, DocumentState, Key, Live, ReadCheck, States, Write};
+use domain::documents::{self, DocumentState, Key, Live, ReadCheck, States, Write};
 use domain::projects::{self, ProjectCommand, ProjectEvent, ProjectState};
 use domain::rejected::Reason;
 use domain::{CollectionName, DocumentId, Event, NewEvent, ProjectId, Rejected};
@@ -12,6 +11,7 @@ use readmodel::documents as tables;
 
 use super::Writer;
 use super::draft::{Draft, Outcome};
+use super::import::Import;
 use crate::error::Error;
 
 impl Writer {
@@ -143,75 +143,45 @@ impl Writer {
         let stored = tables::get_document(space, project, collection, id).await?;
         Ok(stored.map_or_else(DocumentState::default, |stored| DocumentState {
             version: stored.version,
+            changed_at: stored.updated_at,
             live: stored.data.map(|data| Live { created_at: stored.created_at, data }),
         }))
     }
 
-    /// Takes an export's events over: each must follow on its stream as it is here, and
-    /// transactions must be whole.
+    /// Takes an export's events over: each must follow on its stream as it is here, in version and
+    /// in time, and transactions must be whole.
     async fn decide_import(
         &self,
         draft: &mut Draft,
         project: &ProjectId,
         events: Vec<Imported>,
     ) -> Result<Outcome, Error> {
-        let mut project_state = self.project_state(draft, project);
-        let mut states = States::new();
-        let mut accepted: Vec<Event> = Vec::with_capacity(events.len());
+        let mut import = Import {
+            project: self.project_state(draft, project),
+            documents: States::new(),
+            accepted: Vec::with_capacity(events.len()),
+            now: draft.now,
+            limits: self.limits,
+        };
         for Imported { mut event } in events {
             event.project = project.clone();
             event.epoch = 0;
-            let bad = |why: &str| rejected(Reason::ImportInvalid(event.id, why.to_owned()));
-            let follows =
-                accepted.last().and_then(|last| last.transaction).filter(|t| !t.is_last());
-            let expected = follows.map(|t| (t.id, t.index + 1, t.count));
-            let actual = event.transaction.map(|t| (t.id, t.index, t.count));
-            let whole = match (expected, actual) {
-                (Some(expected), Some(actual)) => expected == actual,
-                (Some(_), None) => false,
-                (None, Some((_, index, _))) => index == 0,
-                (None, None) => true,
-            };
-            if !whole {
-                return Err(bad("its transaction is not whole"));
+            if let Some(key) = document_key(&event)
+                && !import.documents.contains_key(&key)
+            {
+                let state = self.document_state(draft, project, &key).await?;
+                import.documents.insert(key, state);
             }
-            let undecodable = |_| bad("its data does not fit its type");
-            if let Some(body) = ProjectEvent::decode(&event).map_err(undecodable)? {
-                if event.stream_version != project_state.version + 1 {
-                    return Err(bad("its stream version does not follow"));
-                }
-                project_state = project_state.evolve(&event, body);
-            } else if let Some(body) = DocumentEvent::decode(&event).map_err(undecodable)? {
-                if !project_state.is_live() {
-                    return Err(rejected(Reason::ProjectNotFound));
-                }
-                let key =
-                    document_key(&event).ok_or_else(|| bad("its subject is not a document"))?;
-                let state = match states.remove(&key) {
-                    Some(state) => state,
-                    None => self.document_state(draft, project, &key).await?,
-                };
-                if event.stream_version != state.version + 1 {
-                    return Err(bad("its stream version does not follow"));
-                }
-                states.insert(key, state.evolve(&event, &body));
-            } else {
-                return Err(bad("its type is not known"));
-            }
-            accepted.push(event);
+            import.take(event).map_err(Error::Rejected)?;
         }
+        let Import { project: state, documents, accepted, .. } = import;
         if accepted.last().is_none_or(|last| !last.ends_transaction()) {
             let id = accepted.last().map_or_else(uuid::Uuid::nil, |last| last.id);
             let why = "nothing to import, or its last transaction is not whole".to_owned();
             return Err(rejected(Reason::ImportInvalid(id, why)));
         }
-        let distinct: HashSet<uuid::Uuid> = accepted.iter().map(|event| event.id).collect();
-        if distinct.len() != accepted.len() {
-            let why = "an id occurs twice".to_owned();
-            return Err(rejected(Reason::ImportInvalid(accepted[0].id, why)));
-        }
-        draft.put_project(project, project_state);
-        draft.put_documents(project, states);
+        draft.put_project(project, state);
+        draft.put_documents(project, documents);
         Ok(draft.import(accepted))
     }
 }

@@ -28,6 +28,8 @@ pub(crate) struct Draft {
     /// The batch's time.
     pub(crate) now: Timestamp,
     pub(crate) events: Vec<Event>,
+    /// What the events weigh.
+    pub(crate) bytes: usize,
     documents: HashMap<ProjectId, States>,
     projects: HashMap<ProjectId, ProjectState>,
     /// By the id of a keyed command's first event.
@@ -39,6 +41,7 @@ impl Draft {
         Self {
             now,
             events: Vec::new(),
+            bytes: 0,
             documents: HashMap::new(),
             projects: HashMap::new(),
             keyed: HashMap::new(),
@@ -95,6 +98,7 @@ impl Draft {
                 data: event.data,
             });
         }
+        self.bytes += self.events[first..].iter().map(Event::weight).sum::<usize>();
         let range = first..first + count;
         if let Some(idempotency) = &context.idempotency {
             self.keyed.insert(ids.id(0), (range.clone(), idempotency.fingerprint));
@@ -105,6 +109,7 @@ impl Draft {
     /// Takes imported events over as they are.
     pub(crate) fn import(&mut self, events: Vec<Event>) -> Outcome {
         let first = self.events.len();
+        self.bytes += events.iter().map(Event::weight).sum::<usize>();
         self.events.extend(events);
         Outcome::Events(first..self.events.len())
     }

@@ -1,9 +1,10 @@
-//! Owns one partition: decides commands one at a time, appends what they yield as one group commit,
-//! applies the batch to its projections, then answers. The only caller of the log's `append`;
-//! nothing is answered before it is durable.
+//! Owns one partition: decides commands one at a time, appends what they yield as one group
+//! commit, applies the batch to its projections, then answers. The only caller of the log's
+//! `append`; nothing is answered before it is durable.
 
 mod decide;
 mod draft;
+mod import;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -60,6 +61,11 @@ pub(crate) struct Compared {
     pub(crate) live_view: Arc<dyn Reader>,
 }
 
+/// The tables lack events that the log has, and will until the next start.
+struct Behind;
+
+/// A group commit is closed when its events reach this many bytes; one command may go past it.
+const BATCH_BYTES_MAX: usize = 16 << 20;
 /// The longest pause between two tries to apply a batch.
 const APPLY_BACKOFF_MAX: Duration = Duration::from_secs(5);
 
@@ -87,12 +93,16 @@ impl Writer {
                 match message {
                     Message::Command(submission) => batch.push(*submission),
                     Message::Control(control) => {
-                        self.commit(std::mem::take(&mut batch)).await;
+                        if self.commit_all(std::mem::take(&mut batch)).await.is_err() {
+                            return;
+                        }
                         self.control(control).await;
                     }
                 }
             }
-            self.commit(batch).await;
+            if self.commit_all(batch).await.is_err() {
+                return;
+            }
         }
         for consumer in [&mut self.documents, &mut self.idempotency] {
             if let Err(error) = consumer.store_checkpoint().await {
@@ -101,20 +111,34 @@ impl Writer {
         }
     }
 
-    /// One group commit.
-    async fn commit(&mut self, batch: Vec<Submission>) {
-        if batch.is_empty() {
-            return;
+    /// Decides and commits what was queued, in as many group commits as it needs.
+    ///
+    /// Errors when the tables are behind the log for good: nothing may be decided against them any
+    /// more. Whoever waits learns that the outcome is not known.
+    async fn commit_all(&mut self, batch: Vec<Submission>) -> Result<(), Behind> {
+        let mut waiting = batch.into_iter().peekable();
+        while waiting.peek().is_some() {
+            self.commit(&mut waiting).await?;
         }
-        self.metrics.batch_commands.observe(batch.len() as f64);
+        Ok(())
+    }
+
+    /// One group commit of what comes first, up to a bound in bytes.
+    async fn commit(
+        &mut self,
+        waiting: &mut impl Iterator<Item = Submission>,
+    ) -> Result<(), Behind> {
         let mut draft = Draft::new(self.last_time.max(clock::now()));
-        let mut decided = Vec::with_capacity(batch.len());
-        for Submission { command, reply, since, release } in batch {
+        let mut decided = Vec::new();
+        while draft.bytes < BATCH_BYTES_MAX
+            && let Some(Submission { command, reply, since, release }) = waiting.next()
+        {
             self.metrics.queue_wait_seconds.observe(since.elapsed().as_secs_f64());
             let correlation_id = command.context.correlation_id.clone();
             let outcome = self.decide(&mut draft, command).await;
             decided.push((outcome, reply, release, correlation_id));
         }
+        self.metrics.batch_commands.observe(decided.len() as f64);
         let events = std::mem::take(&mut draft.events);
         let recorded = match self.append(events).await {
             Ok(recorded) => recorded,
@@ -123,32 +147,19 @@ impl Writer {
                 for (_, reply, ..) in decided {
                     let _ = reply.send(Err(error.clone()));
                 }
-                return;
+                return Ok(());
             }
         };
         self.last_time = draft.now;
-        if !self.apply(&recorded).await {
-            // Whoever waits is told that the outcome is not known, since reads don't show it.
-            return;
-        }
+        self.apply(&recorded).await?;
         for (outcome, reply, release, correlation_id) in decided {
             let answer = self.answer(outcome, &recorded).await;
-            match &answer {
-                Ok(Committed { events, replayed }) => tracing::debug!(
-                    correlation.id = %correlation_id,
-                    position = events.last().map(|last| tracing::field::display(last.position)),
-                    events = events.len(),
-                    replayed,
-                    "command written and applied"
-                ),
-                Err(error) => tracing::debug!(
-                    correlation.id = %correlation_id, %error, "command not written"
-                ),
-            }
+            log_outcome(&correlation_id, &answer);
             // Nobody may be waiting any more; the outcome stands all the same.
             let _ = reply.send(answer);
             drop(release);
         }
+        Ok(())
     }
 
     async fn append(&mut self, events: Vec<Event>) -> Result<Vec<Arc<Recorded>>, Error> {
@@ -158,23 +169,33 @@ impl Writer {
         let appended = self.log.append(self.partition.id, events).await;
         appended.map_err(|error| {
             tracing::error!(partition = %self.partition.id, %error, "append failed");
-            let error = Error::from(error);
-            if !matches!(error, Error::StorageFull) {
-                self.partition.refuse(Some(error.clone()));
+            match error {
+                eventlog::Error::Refused { .. } => {
+                    self.partition.refuse(Some(error.into()));
+                    // Its fsync failed: what became of this batch only the disk knows.
+                    Error::OutcomeUnknown
+                }
+                eventlog::Error::Corrupt { .. } => {
+                    let error = Error::from(error);
+                    self.partition.refuse(Some(error.clone()));
+                    error
+                }
+                eventlog::Error::Io { .. } => Error::OutcomeUnknown,
+                other => other.into(),
             }
-            error
         })
     }
 
     /// Brings the tables up to the batch. The events are facts by now: this is tried until it
-    /// succeeds, or until the engine stops; then the next start does it. Returns whether the
-    /// tables show the batch.
-    async fn apply(&mut self, recorded: &[Arc<Recorded>]) -> bool {
-        let Some(last) = recorded.last() else { return true };
+    /// succeeds, or until the engine stops; then the next start does it.
+    async fn apply(&mut self, recorded: &[Arc<Recorded>]) -> Result<(), Behind> {
+        let Some(last) = recorded.last() else { return Ok(()) };
+        let partition = self.partition.id.to_string();
         for consumer in [&mut self.documents, &mut self.idempotency] {
             let seconds = self.metrics.apply_seconds.with_label_values(&[consumer.name]);
             let timer = seconds.start_timer();
-            let lag = self.metrics.consumer_lag_events.with_label_values(&[consumer.name]);
+            let place = [consumer.name, partition.as_str()];
+            let lag = self.metrics.consumer_lag_events.with_label_values(&place);
             lag.set((last.position.offset + 1 - consumer.next()) as i64);
             let mut pause = Duration::from_millis(50);
             while let Err(error) = consumer.apply(recorded).await {
@@ -186,7 +207,7 @@ impl Writer {
                 );
                 self.partition.refuse(Some(error));
                 if self.partition.is_stopping() {
-                    return false;
+                    return Err(Behind);
                 }
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(APPLY_BACKOFF_MAX);
@@ -199,7 +220,7 @@ impl Writer {
             self.catalog.apply(&one.event);
         }
         self.partition.set_applied(last.position.offset + 1);
-        true
+        Ok(())
     }
 
     async fn answer(
@@ -249,5 +270,20 @@ impl Writer {
     async fn level(&self, built: &mut Consumer) -> Result<(), Error> {
         let until = self.documents.next();
         built.catch_up(&*self.log, self.partition.id, until, &|_| ()).await
+    }
+}
+
+fn log_outcome(correlation_id: &str, answer: &Result<Committed, Error>) {
+    match answer {
+        Ok(Committed { events, replayed }) => tracing::debug!(
+            correlation.id = correlation_id,
+            position = events.last().map(|last| tracing::field::display(last.position)),
+            events = events.len(),
+            replayed,
+            "command written and applied"
+        ),
+        Err(error) => {
+            tracing::debug!(correlation.id = correlation_id, %error, "command not written");
+        }
     }
 }

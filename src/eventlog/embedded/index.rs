@@ -103,7 +103,8 @@ impl Indexed {
             outline.last_batch = header.offset;
             outline.last_batch_at = outline.len;
         }
-        outline.last_time = header.time;
+        // Imported events are older than what stands before them.
+        outline.last_time = outline.last_time.max(header.time);
         outline.end = header.offset + 1;
         outline.len += bytes;
     }

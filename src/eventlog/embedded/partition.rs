@@ -172,10 +172,7 @@ impl Partition {
         events: &[Event],
         buffer: &mut Vec<u8>,
     ) -> Result<Vec<(Header, u64)>, Error> {
-        let unfit = |reason: String| Error::Io {
-            what: format!("encoding a batch for partition {}", self.id),
-            source: std::io::Error::new(std::io::ErrorKind::InvalidInput, reason),
-        };
+        let unfit = |reason: String| Error::Unfit { partition: self.id, reason };
         buffer.clear();
         let count = u32::try_from(events.len()).map_err(|error| unfit(error.to_string()))?;
         let mut places = Vec::with_capacity(events.len());

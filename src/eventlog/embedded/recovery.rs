@@ -1,5 +1,5 @@
-//! How a partition is opened: after a clean end by its `clean` file and one look at the last batch,
-//! otherwise by reading the last segment whole.
+//! How a partition is opened: after a clean end by its `clean` file and one look at the last
+//! batch, otherwise by reading the last segment whole.
 //!
 //! A torn tail is cut off; anything else that is not as it was written makes the partition refuse.
 //! Never drops a batch that another batch follows: each is on disk before the next is written.

@@ -163,8 +163,8 @@ pub async fn get_idempotency(
     }))
 }
 
-/// Up to `limit` requests decided before `before`, oldest first: time and id of the first event, as
-/// [`super::delete_idempotency`] takes them.
+/// Up to `limit` requests decided before `before`, oldest first: time and id of the first event,
+/// as [`super::delete_idempotency`] takes them.
 pub async fn expired_idempotency(
     reader: &dyn Reader,
     project: &ProjectId,

@@ -104,6 +104,10 @@ fn log(config: &Config) -> anyhow::Result<()> {
 }
 
 fn engine(config: &Config) -> anyhow::Result<()> {
+    ensure!(
+        config.engine.idempotency_s <= 86_400,
+        "`engine.idempotency_s` must be at most 86400: keys are kept for a day"
+    );
     let engine = &config.engine;
     let most = Limits::DOCUMENT;
     ensure!(

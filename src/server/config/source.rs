@@ -1,5 +1,6 @@
 //! Lays file, environment and flags over the defaults and remembers who said what.
-//! The defaults know every key and its type, so whatever does not fit is refused by name and place.
+//! The defaults know every key and its type, so whatever does not fit is refused by name and
+//! place.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -62,7 +63,8 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
-    /// The effective configuration as TOML, in the order of the defaults, with each value's source.
+    /// The effective configuration as TOML, in the order of the defaults, with each value's
+    /// source.
     pub(crate) fn to_toml(&self) -> String {
         let mut text = String::new();
         let mut section = "";

@@ -44,13 +44,19 @@ pub(super) fn log(config: &Log, registry: &Registry) -> anyhow::Result<Arc<dyn E
 }
 
 /// Opens the tables; makes them anew when they are new or damaged.
-pub(super) async fn store(config: &ReadModel, partitions: u32) -> anyhow::Result<Arc<dyn Store>> {
+///
+/// Errors also when they are damaged and the log no longer reaches back to its start: documents
+/// that did not change since would be lost.
+pub(super) async fn store(
+    config: &ReadModel,
+    log: &dyn EventLog,
+) -> anyhow::Result<Arc<dyn Store>> {
     let Location::Folder(dir) = config.location() else {
         return Ok(Arc::new(readmodel::memory::Store::default()));
     };
     make_private(&dir)?;
     let reason = match open(config, &dir) {
-        Ok(store) => match probe(&*store, partitions).await {
+        Ok(store) => match probe(&*store, log.partition_count()).await {
             Ok(()) => return Ok(store),
             Err(readmodel::Error::Corrupt { what }) => what,
             Err(error) => return Err(error.into()),
@@ -61,6 +67,13 @@ pub(super) async fn store(config: &ReadModel, partitions: u32) -> anyhow::Result
         }
         Err(error) => return Err(error.into()),
     };
+    if (0..log.partition_count()).any(|partition| log.start(PartitionId(partition)) > 0) {
+        bail!(
+            "the tables at {} are damaged ({reason}), and retention has taken events that they \
+             would have to be rebuilt from: restore the folder from a copy",
+            dir.display()
+        );
+    }
     tracing::warn!(error = reason, "the tables can't be opened: rebuilding them from the log");
     readmodel::embedded::wipe(&dir).context("removing damaged tables")?;
     Ok(open(config, &dir)?)

@@ -1,5 +1,5 @@
-//! A subscriber that comes back with its last position whenever its connection is gone, and now and
-//! then hangs up by itself.
+//! A subscriber that comes back with its last position whenever its connection is gone, and now
+//! and then hangs up by itself.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! What a writer may do next: a create, a patch, a delete or a commit of several, of documents that
-//! only it writes; so it knows what each must come to.
+//! What a writer may do next: a create, a patch, a delete or a commit of several, of documents
+//! that only it writes; so it knows what each must come to.
 
 use std::collections::BTreeMap;
 

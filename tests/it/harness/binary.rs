@@ -1,5 +1,5 @@
-//! Finds the server's binary beside the test's own, and has cargo bring it up to date first: a test
-//! against an old build would prove nothing.
+//! Finds the server's binary beside the test's own, and has cargo bring it up to date first: a
+//! test against an old build would prove nothing.
 
 use std::path::PathBuf;
 use std::process::Command;

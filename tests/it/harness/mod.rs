@@ -1,5 +1,5 @@
-//! Starts the real server, speaks to it, and looks at what it left on disk. Every wait has a limit;
-//! only processes that it started itself are ended.
+//! Starts the real server, speaks to it, and looks at what it left on disk. Every wait has a
+//! limit; only processes that it started itself are ended.
 
 mod binary;
 pub(crate) mod client;

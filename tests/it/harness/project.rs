@@ -113,8 +113,8 @@ impl Project {
         }
     }
 
-    /// The project's events from a position on (from the oldest for an empty one), and the position
-    /// to go on from.
+    /// The project's events from a position on (from the oldest for an empty one), and the
+    /// position to go on from.
     pub(crate) async fn events(&self, from: &str) -> (Vec<Value>, String) {
         let mut all = Vec::new();
         let mut from = from.to_owned();

@@ -99,8 +99,8 @@ impl Setup {
         Server::spawn(self, self.command(args))
     }
 
-    /// Starts a server on a file system of its own, of `bytes`, which only it sees. Its data folder
-    /// is then gone with it; see [`Server::root`].
+    /// Starts a server on a file system of its own, of `bytes`, which only it sees. Its data
+    /// folder is then gone with it; see [`Server::root`].
     pub(crate) fn spawn_on_small_disk(&self, bytes: u64) -> Server {
         let mount = self.folder().join("disk");
         std::fs::create_dir_all(&mount).expect("a folder can be made");

@@ -255,8 +255,8 @@ async fn json_data_cannot_pose_as_a_later_batch() {
     assert_eq!(events, sample.written[..whole]);
 }
 
-/// What a power cut leaves of the batch being written: any of its sectors, in any order, the others
-/// zero or beyond the end. Everything before it is kept; it is there whole or not at all.
+/// What a power cut leaves of the batch being written: any of its sectors, in any order, the
+/// others zero or beyond the end. Everything before it is kept; it is there whole or not at all.
 #[test]
 fn torn_writes() {
     const SECTOR: usize = 512;

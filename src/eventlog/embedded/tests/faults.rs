@@ -191,7 +191,7 @@ async fn what_cannot_be_written_is_refused_whole() {
     let log = open(&options(folder.path())).unwrap();
     let huge = event("p", 1, record::BYTES_MAX);
     let refused = log.append(P0, vec![event("p", 0, 10), huge]).await;
-    assert!(matches!(refused, Err(Error::Io { .. })), "{refused:?}");
+    assert!(matches!(refused, Err(Error::Unfit { .. })), "{refused:?}");
     assert_eq!(log.end(P0), 0);
     append(&log, 1).await.unwrap();
     assert_eq!(read_all(&log, 0).await.0.len(), 1);

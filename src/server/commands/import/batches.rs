@@ -1,5 +1,5 @@
-//! Puts lines together into requests: as full as the limits allow, in order, and never cutting what
-//! belongs together.
+//! Puts lines together into requests: as full as the limits allow, in order, and never cutting
+//! what belongs together.
 
 /// What one request may hold. A unit that alone is more goes alone.
 #[derive(Debug, Clone, Copy)]

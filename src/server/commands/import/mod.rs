@@ -1,5 +1,5 @@
-//! `import`: sends a file of JSON lines to a server in batches. May be interrupted at any point and
-//! run again: what was taken is not taken twice.
+//! `import`: sends a file of JSON lines to a server in batches. May be interrupted at any point
+//! and run again: what was taken is not taken twice.
 
 mod batches;
 mod documents;
