@@ -67,7 +67,10 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
-            workers: std::thread::available_parallelism().map_or(2, usize::from),
+            // One core is left to the writers and to those who ask: on two cores one worker
+            // answered a fifth more reads than two, with a third of their p99.
+            workers: std::thread::available_parallelism()
+                .map_or(1, |cores| cores.get().saturating_sub(1).max(1)),
             admin_key: String::new(),
             body_bytes_max: 8 << 20,
             page_max: 1000,

@@ -149,7 +149,10 @@ fn refused(error: engine::Error, config: &Config) -> anyhow::Error {
     let hint = match &error {
         engine::Error::AheadOfLog { .. } => {
             let tables = &config.readmodel.url;
-            format!("; to go on with this log, remove {tables}: it is rebuilt from the log")
+            format!(
+                "; restore the log from a copy, or, if what it lost may go, move {tables} away: \
+                 they are rebuilt from what the log has"
+            )
         }
         _ => String::new(),
     };

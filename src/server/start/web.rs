@@ -46,10 +46,10 @@ pub(crate) fn serve(
 /// The API's options that the configuration makes.
 pub(crate) fn options(config: &Config, listen: SocketAddr, admin_key: String) -> api::Options {
     let (server, realtime) = (&config.server, &config.realtime);
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let defaults = api::Options::default();
     api::Options {
         listen,
-        workers: if server.workers == 0 { cores } else { server.workers },
+        workers: if server.workers == 0 { defaults.workers } else { server.workers },
         admin_key,
         body_bytes_max: server.body_bytes_max,
         page_max: server.page_max,
