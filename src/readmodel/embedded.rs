@@ -60,8 +60,8 @@ impl Options {
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
             dir: dir.into(),
-            cache_bytes: 16 << 20,
-            memtable_bytes: 4 << 20,
+            cache_bytes: 32 << 20,
+            memtable_bytes: 8 << 20,
             journal_bytes_max: JOURNAL_BYTES_MIN,
             worker_threads: 1,
         }
