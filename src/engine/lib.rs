@@ -12,6 +12,7 @@ mod partition;
 mod projection;
 mod read;
 mod rebuild;
+mod rows;
 mod start;
 mod writer;
 

@@ -15,7 +15,8 @@ use super::shard::{Shard, Tail};
 use super::{Encoder, Outgoing, Snapshot, Target};
 use crate::error::Error;
 use crate::partition::Partition;
-use crate::read::{Document, Rows};
+use crate::read::Document;
+use crate::rows::Rows;
 
 /// One read of a subscriber that catches up.
 const CATCH_UP: ReadLimit = ReadLimit { events_max: 512, bytes_max: 512 << 10 };

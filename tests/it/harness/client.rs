@@ -9,6 +9,14 @@ use serde_json::Value;
 /// The longest that a request may take.
 const REQUEST_MAX: Duration = Duration::from_secs(30);
 
+/// What clients for plain HTTP begin with. The command line's own client speaks TLS, so the library
+/// wants to know a provider here as well.
+pub(super) fn plain_http() -> reqwest::ClientBuilder {
+    // An error means that it is there already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().tls_certs_only([])
+}
+
 /// A caller with a key.
 #[derive(Clone)]
 pub(crate) struct Client {
@@ -20,11 +28,7 @@ pub(crate) struct Client {
 impl Client {
     /// Calls the server at `base` with this key.
     pub(crate) fn new(base: &str, token: &str) -> Self {
-        let http = reqwest::Client::builder()
-            .timeout(REQUEST_MAX)
-            .no_proxy()
-            .build()
-            .expect("a client without TLS can always be built");
+        let http = plain_http().timeout(REQUEST_MAX).build().expect("a client for plain HTTP");
         Self { http, base: base.to_owned(), token: token.to_owned() }
     }
 

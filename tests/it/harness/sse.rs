@@ -4,6 +4,7 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use serde_json::Value;
 
+use super::client::plain_http;
 use super::{Answer, Project, within};
 
 /// One event of the stream. Its `id` is the last one that was sent, as in a browser.
@@ -38,7 +39,7 @@ impl Sse {
         last_id: Option<&str>,
     ) -> Result<Self, String> {
         // A stream has no end, so this request has no time limit: each event has one.
-        let http = reqwest::Client::builder().no_proxy().build().map_err(|e| e.to_string())?;
+        let http = plain_http().build().map_err(|e| e.to_string())?;
         let path = project.path(&format!("/realtime/events?{query}"));
         let url = format!("{}{path}", project.client.base());
         let mut request = http.get(url).bearer_auth(project.client.token());
