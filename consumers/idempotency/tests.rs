@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use domain::documents::Op;
 use domain::rejected::Reason;
-use domain::{Actor, Event, EventType, PartitionId, Position, Recorded, StreamId, Timestamp};
+use domain::{Event, PartitionId, Position, Recorded, Timestamp};
 use engine::Error;
 use readmodel::documents::get_idempotency;
 use readmodel::{Batch, SpaceId, Store as _};
@@ -64,21 +64,9 @@ async fn a_key_used_again_after_a_day_is_remembered_again() {
     for (offset, hours) in [(0, 0), (1, 25), (2, 50)] {
         let event = Event {
             id: event_id,
-            project: project(),
-            stream: StreamId::project(),
-            stream_version: offset + 1,
-            kind: EventType::parse("project.updated").unwrap(),
-            schema_version: 1,
             time: Timestamp::from_micros(hours * 3_600_000_000),
-            epoch: 0,
-            actor: Actor::System,
-            correlation_id: "c".into(),
-            causation_id: None,
-            depth: 0,
-            transaction: None,
             fingerprint: Some(1),
-            traceparent: None,
-            data: Bytes::from_static(b"{}"),
+            ..eventlog::conformance::event(project().as_str(), offset, 2)
         };
         let position = Position { partition: PartitionId(0), offset };
         let events = [Arc::new(Recorded { position, event })];

@@ -233,7 +233,8 @@ impl Engine {
         let mut rows = Rows::new(&*view, project, collection, after.cloned());
         let (mut documents, mut bytes, mut scanned) = (Vec::new(), 0, 0);
         let mut after = after.cloned();
-        while let Some(chunk) = rows.next_chunk().await? {
+        // One more than asked for tells whether there is a next page.
+        while let Some(chunk) = rows.next_chunk(limit + 1 - documents.len()).await? {
             for (id, stored) in chunk {
                 // A short page tells that there is more just as a full one does.
                 if documents.len() == limit || bytes > PAGE_BYTES_MAX || scanned == rows_max {

@@ -76,9 +76,9 @@ impl Engine {
         verify: bool,
         progress: &(dyn Fn(Progress) + Send + Sync),
     ) -> Result<Rebuilt, Error> {
-        if self.log.start(partition.id) > 0 {
+        let oldest = Position { partition: partition.id, offset: self.log.start(partition.id) };
+        if oldest.offset > 0 {
             // Documents whose last change was trimmed live in the tables alone.
-            let oldest = Position { partition: partition.id, offset: self.log.start(partition.id) };
             return Err(Error::Trimmed { oldest });
         }
         let id = self.next_space(registration, partition.id).await?;

@@ -32,18 +32,20 @@ impl<'a> Rows<'a> {
         Self { reader, project, collection, after, wanted: CHUNK_ROWS_FIRST, ended: false }
     }
 
-    /// The next rows; `None` after the last.
+    /// The next rows, hardly more than `needed`; `None` after the last.
     pub(crate) async fn next_chunk(
         &mut self,
+        needed: usize,
     ) -> Result<Option<Vec<(DocumentId, tables::Document)>>, Error> {
         if self.ended {
             return Ok(None);
         }
+        // A few too many are cheaper than one scan each where most rows are of deleted documents.
+        let wanted = self.wanted.min(needed.max(CHUNK_ROWS_FIRST));
         let after = self.after.as_ref().map(DocumentId::as_str);
         let collection = self.collection.as_str();
-        let rows =
-            tables::list_rows(self.reader, self.project, collection, after, self.wanted).await?;
-        self.ended = rows.len() < self.wanted;
+        let rows = tables::list_rows(self.reader, self.project, collection, after, wanted).await?;
+        self.ended = rows.len() < wanted;
         let bytes = |row: &tables::Document| row.data.as_ref().map_or(64, |data| data.len() + 64);
         let total: usize = rows.iter().map(|(_, row)| bytes(row)).sum();
         if let Some((last, _)) = rows.last() {

@@ -202,7 +202,7 @@ impl Feed {
         let limit = self.shard.engine.options.hub.snapshot_documents;
         let mut rows = Rows::new(view, &self.project, collection, None);
         let (mut documents, mut bytes) = (Vec::new(), 0);
-        while let Some(chunk) = rows.next_chunk().await? {
+        while let Some(chunk) = rows.next_chunk(usize::MAX).await? {
             let live = chunk.into_iter().filter_map(|(id, row)| self.document(id, row));
             for document in live {
                 // Only once there is more, so that no snapshot ends with an empty part.
