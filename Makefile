@@ -1,9 +1,9 @@
 # One command for each thing. CI runs `make test` and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help run test bench fuzz fmt lint audit
+.PHONY: help run test bench bench-cluster fuzz fmt lint audit
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\): ## /\1\t/p' Makefile | expand -t 8
+	@sed -n 's/^\([a-z-]*\): ## /\1\t/p' Makefile | expand -t 16
 
 run: ## build the release binary and start it on the embedded log and store
 	cargo run --release --bin headwater -- dev
@@ -15,6 +15,10 @@ bench: ## run our own benches; results go into docs/benchmarks.md by hand
 	cargo build --release --bin headwater
 	cargo bench -p benches --bench engine
 	cargo bench -p benches --bench server
+
+bench-cluster: ## measure a cluster beside one machine, with Kafka and Cassandra of its own: ~8 min
+	cargo build --release --bin headwater
+	cargo bench -p benches --bench cluster -- $(BENCH)
 
 fuzz: ## run every fuzz target: FUZZ_SECONDS in all, 60 by default
 	fuzz/run.sh

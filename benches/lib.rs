@@ -1,5 +1,9 @@
-//! What the benches share: an engine on the embedded backends, and documents of about 300 bytes to
-//! write to it.
+//! What the benches share: an engine on the embedded backends, documents of about 300 bytes to
+//! write to it, the real binary as a process, and clients that measure what they call.
+
+pub mod http;
+pub mod load;
+pub mod process;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -30,6 +34,7 @@ pub async fn start(dir: &Path) -> Result<Arc<Engine>> {
         idempotency: consumers::IDEMPOTENCY,
         options: Options::default(),
         metrics: Arc::new(Metrics::register(&registry)?),
+        cluster: None,
     };
     Ok(Engine::start(parts, &|_, _, _| ()).await?)
 }
@@ -62,20 +67,24 @@ pub fn create_project() -> Command {
     command(Body::Project(ProjectCommand::Create { name: "Bench".to_owned() }))
 }
 
-/// Makes one document of about 300 bytes under a new id.
-pub fn create_document(n: usize) -> (DocumentId, Command) {
-    let id = DocumentId::new(&uuid::Uuid::now_v7().to_string()).expect("a valid id");
+/// The JSON of a document of about 300 bytes.
+pub fn document(n: usize) -> String {
     let body = "the quick brown fox jumps over the lazy dog ".repeat(5);
-    let text = format!(
+    format!(
         "{{\"title\":\"document number {n:08}\",\"body\":\"{}\",\"num\":{},\"flag\":{}}}",
         &body[..200],
         n % 50,
         n.is_multiple_of(2)
-    );
+    )
+}
+
+/// Makes one document of about 300 bytes under a new id.
+pub fn create_document(n: usize) -> (DocumentId, Command) {
+    let id = DocumentId::new(&uuid::Uuid::now_v7().to_string()).expect("a valid id");
     let write = Write {
         collection: collection(),
         id: id.clone(),
-        op: Op::Create(Bytes::from(text)),
+        op: Op::Create(Bytes::from(document(n))),
         expected: ExpectedVersion::NoStream,
     };
     (id, command(Body::Documents { writes: vec![write], reads: Vec::new() }))

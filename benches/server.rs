@@ -3,17 +3,16 @@
 //! [documents]`, after `cargo build --release --bin headwater`.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use benches::process::{ADMIN_KEY, Process, binary, command, free_address};
 use benches::{collection, create_document, create_project, project, start};
 use domain::DocumentId;
 
-const ADMIN_KEY: &str = "hw_admin_for_the_bench";
 const RUNS: usize = 5;
 
 fn main() -> Result<()> {
@@ -43,15 +42,6 @@ fn main() -> Result<()> {
         server.terminate()?;
     }
     Ok(())
-}
-
-/// `target/release/headwater`, beside this program's own folder.
-fn binary() -> Result<PathBuf> {
-    let own = std::env::current_exe()?;
-    let release = own.parent().and_then(Path::parent).context("this program has no folder")?;
-    let binary = release.join("headwater");
-    ensure!(binary.exists(), "run `cargo build --release --bin headwater` first");
-    Ok(binary)
 }
 
 /// Fills a store as the server would, without HTTP; returns one document's id.
@@ -86,7 +76,7 @@ fn fill(dir: &Path, documents: usize) -> Result<DocumentId> {
 }
 
 struct Server {
-    child: Child,
+    process: Process,
     address: SocketAddr,
     ready_after: Duration,
 }
@@ -94,17 +84,13 @@ struct Server {
 impl Server {
     /// Starts the binary and asks for a document until it answers.
     fn start(binary: &Path, dir: &Path, id: &DocumentId) -> Result<Self> {
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let address = free_address()?;
         let since = Instant::now();
-        let child = Command::new(binary)
-            .args(["serve", "--listen", &address.to_string(), "--data"])
-            .arg(dir)
-            .env("HEADWATER_ADMIN_KEY", ADMIN_KEY)
-            .env("HEADWATER__LOG__PARTITIONS", "1")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
-        let mut server = Self { child, address, ready_after: Duration::ZERO };
+        let listen = address.to_string();
+        let args = ["serve", "--listen", &listen, "--data", &dir.display().to_string()];
+        let env = [("HEADWATER_ADMIN_KEY", ADMIN_KEY), ("HEADWATER__LOG__PARTITIONS", "1")];
+        let process = Process::start(command(binary, &args, &env), None)?;
+        let mut server = Self { process, address, ready_after: Duration::ZERO };
         let path =
             format!("/v1/projects/{}/collections/{}/documents/{id}", project(), collection());
         loop {
@@ -114,7 +100,7 @@ impl Server {
                 return Ok(server);
             }
             ensure!(since.elapsed() < Duration::from_secs(60), "the server does not answer");
-            ensure!(server.child.try_wait()?.is_none(), "the server has ended");
+            ensure!(!server.process.has_ended()?, "the server has ended");
             std::thread::sleep(Duration::from_millis(1));
         }
     }
@@ -144,22 +130,17 @@ impl Server {
     }
 
     fn resident_megabytes(&self) -> Result<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kibibytes = line.and_then(|line| line.split_whitespace().next()).context("no VmRSS")?;
         Ok(kibibytes.parse::<f64>()? * 1024.0 / 1e6)
     }
 
-    fn terminate(mut self) -> Result<()> {
-        let pid = self.child.id().to_string();
-        ensure!(Command::new("kill").arg(pid).status()?.success(), "no such process");
-        ensure!(self.child.wait()?.success(), "the server did not stop cleanly");
-        Ok(())
+    fn terminate(self) -> Result<()> {
+        self.process.stop()
     }
 
-    fn kill(mut self) -> Result<()> {
-        self.child.kill()?;
-        self.child.wait()?;
-        Ok(())
+    fn kill(self) -> Result<()> {
+        self.process.kill()
     }
 }

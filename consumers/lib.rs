@@ -8,6 +8,7 @@ mod idempotency;
 mod testing;
 
 use engine::Registration;
+use readmodel::{Declared, documents as tables};
 
 /// Folds documents and projects into the tables that answer reads.
 pub const DOCUMENTS: Registration =
@@ -16,6 +17,16 @@ pub const DOCUMENTS: Registration =
 /// Remembers which events answered which idempotency key.
 pub const IDEMPOTENCY: Registration =
     Registration { name: "idempotency", version: 1, forgets: true, make: idempotency::make };
+
+/// The tables of every consumer, for stores that make them beforehand.
+pub const TABLES: [Declared; 2] = [
+    Declared { consumer: DOCUMENTS.name, version: DOCUMENTS.version, tables: &tables::TABLES },
+    Declared {
+        consumer: IDEMPOTENCY.name,
+        version: IDEMPOTENCY.version,
+        tables: &tables::IDEMPOTENCY_TABLES,
+    },
+];
 
 /// Every consumer there is.
 pub const ALL: [Registration; 2] = [DOCUMENTS, IDEMPOTENCY];

@@ -56,6 +56,7 @@ impl Disk {
             idempotency: crate::IDEMPOTENCY,
             options: Options { write_wait_max: self.write_wait_max, ..Options::default() },
             metrics: Arc::new(Metrics::register(&prometheus::Registry::new()).unwrap()),
+            cluster: None,
         };
         Engine::start(parts, &|_, _, _| ()).await
     }
@@ -118,8 +119,8 @@ impl Space for FusedSpace {
         self.inner.commit(batch).await
     }
 
-    fn view(&self) -> Arc<dyn Reader> {
-        self.inner.view()
+    async fn view(&self) -> Result<Arc<dyn Reader>, readmodel::Error> {
+        self.inner.view().await
     }
 }
 
@@ -143,6 +144,10 @@ impl Reader for FusedSpace {
 
     async fn digest(&self) -> Result<[u8; 32], readmodel::Error> {
         self.inner.digest().await
+    }
+
+    fn is_exact(&self) -> bool {
+        self.inner.is_exact()
     }
 }
 

@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use domain::documents::DocumentEvent;
 use domain::projects::{ProjectEvent, ProjectState};
-use domain::{Event, ProjectId, Recorded};
+use domain::{ProjectId, Recorded};
 use engine::{Fault, Projection};
 use readmodel::documents::{self as tables, Document, HistoryEntry};
 use readmodel::{Reader, Write};
@@ -74,7 +74,7 @@ impl Documents {
         if let Some(body) = DocumentEvent::decode(event)? {
             self.fold_document(recorded, body, writes);
         } else if let Some(body) = ProjectEvent::decode(event)? {
-            self.fold_project(event, body, writes);
+            self.fold_project(recorded, body, writes);
         }
         Ok(())
     }
@@ -123,8 +123,14 @@ impl Documents {
         }
     }
 
-    fn fold_project(&mut self, event: &Event, body: ProjectEvent, writes: &mut Vec<Write>) {
+    fn fold_project(&mut self, recorded: &Recorded, body: ProjectEvent, writes: &mut Vec<Write>) {
+        let event = &recorded.event;
         let state = self.projects.remove(&event.project).unwrap_or_default();
+        if event.stream_version <= state.version {
+            // Its row was stored before its checkpoint was: what was loaded has this event already.
+            self.projects.insert(event.project.clone(), state);
+            return;
+        }
         let state = state.evolve(event, body);
         let row = tables::Project {
             version: state.version,
@@ -132,7 +138,7 @@ impl Documents {
             updated_at: state.updated_at,
             state: Bytes::from(serde_json::to_vec(&state).unwrap_or_default()),
         };
-        writes.push(tables::put_project(&event.project, &row));
+        writes.push(tables::put_project(&event.project, &row, recorded.position.offset));
         self.projects.insert(event.project.clone(), state);
     }
 }

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::{Event, ProjectId, Recorded, Timestamp};
+use domain::{Event, Offset, ProjectId, Recorded, Timestamp};
 use engine::{Fault, Projection};
 use readmodel::documents::{self as tables, IdempotencyEntry};
 use readmodel::{Reader, Write};
@@ -53,6 +53,7 @@ impl Projection for Idempotency {
             let fresh: &mut Fresh = keyed.entry(&event.project).or_default();
             fresh.ids.insert(event.id);
             fresh.newest = event.time;
+            fresh.offset = recorded.position.offset;
         }
         for (project, fresh) in keyed {
             expire(project, &fresh, reader, writes).await?;
@@ -66,6 +67,9 @@ impl Projection for Idempotency {
 struct Fresh {
     ids: HashSet<Uuid>,
     newest: Timestamp,
+    /// Of the newest of them. A row that it expires was put by an older event, and a later use of
+    /// the same key by a newer.
+    offset: Offset,
 }
 
 /// Deletes rows that are too old by now.
@@ -78,7 +82,7 @@ async fn expire(
     let before = Timestamp::from_micros(fresh.newest.as_micros() - KEEP_MICROS);
     let limit = fresh.ids.len() * EXPIRE_EACH;
     for (decided_at, id) in tables::expired_idempotency(reader, project, before, limit).await? {
-        let [row, by_time] = tables::delete_idempotency(project, id, decided_at);
+        let [row, by_time] = tables::delete_idempotency(project, id, decided_at, fresh.offset);
         // A key may be used again after it was forgotten: its row is then the newer use's.
         let stored = tables::get_idempotency(reader, project, id).await?;
         let is_old = stored.is_some_and(|stored| stored.time == decided_at);

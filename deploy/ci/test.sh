@@ -3,8 +3,9 @@
 #   deploy/ci/test.sh          everything
 #   deploy/ci/test.sh lint     formatting and clippy
 #   deploy/ci/test.sh audit    licences, bans, sources, advisories
-# Installs into the checkout only: .venv (schemathesis) and .tools (cargo-deny). On Debian as root it also installs
-# python3-venv when that is missing. FUZZ_SECONDS: fuzzing time in all, 60 by default, 0 for none.
+# Installs into the checkout only: .venv (schemathesis, a Kafka client), .tools (cargo-deny), .engines (Kafka and Cassandra, for the
+# clustered tests). On Debian as root it also installs python3-venv, a Java 17 runtime and Maven when they are missing.
+# FUZZ_SECONDS: fuzzing time in all, 60 by default, 0 for none.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -27,9 +28,9 @@ need_tools() {
 }
 
 need_python() {
-    local packages=deploy/ci/requirements.txt
-    cmp -s "$packages" .venv/installed.txt && .venv/bin/schemathesis --version >/dev/null 2>&1 && return
-    step "install schemathesis into .venv"
+    local packages=(deploy/ci/requirements.txt tests/foreign/requirements.txt)
+    cmp -s <(cat "${packages[@]}") .venv/installed.txt && .venv/bin/schemathesis --version >/dev/null 2>&1 && return
+    step "install schemathesis and a Kafka client into .venv"
     if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
         if [[ $(id -u) = 0 ]] && command -v apt-get >/dev/null; then
             apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy python3 python3-venv
@@ -38,14 +39,46 @@ need_python() {
             || fail "python3 with venv is missing: on Debian, apt-get install python3-venv"
     fi
     python3 -m venv --clear .venv
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check -r "$packages"
-    cp "$packages" .venv/installed.txt
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check "${packages[@]/#/--requirement=}"
+    cat "${packages[@]}" >.venv/installed.txt
 }
 
 need_deny() {
     [[ $(.tools/bin/cargo-deny --version 2>/dev/null) = "cargo-deny $DENY_VERSION" ]] && return
     step "install cargo-deny $DENY_VERSION into .tools (about three minutes of one core, once)"
     cargo install --locked --version "$DENY_VERSION" --root .tools cargo-deny
+}
+
+need_engines() {
+    local missing=() engine
+    command -v java >/dev/null || missing+=(openjdk-17-jre-headless)
+    command -v mvn >/dev/null || missing+=(maven)
+    if ((${#missing[@]})); then
+        [[ $(id -u) = 0 ]] && command -v apt-get >/dev/null \
+            || fail "the engines of the clustered tests need packages: on Debian, apt-get install ${missing[*]}"
+        step "install ${missing[*]}"
+        apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy "${missing[@]}"
+    fi
+    step "install Kafka and Cassandra into .engines"
+    for engine in kafka cassandra; do deploy/engines/$engine/$engine.sh install; done
+}
+
+# For the tests of the log on Kafka and of the tables by CQL. The clustered tests start engines of their own.
+start_engines() {
+    step "start a Kafka and a Cassandra for the tests"
+    local dir=$PWD/target/test-engines
+    trap stop_engines EXIT
+    deploy/engines/kafka/kafka.sh start --dir "$dir/kafka" --port auto --quick --heap 384m --until $$
+    deploy/engines/cassandra/cassandra.sh start --dir "$dir/cassandra" --addresses auto --quick --unsafe \
+        --heap 768m --until $$
+    HEADWATER_TEST_KAFKA=$(deploy/engines/kafka/kafka.sh address --dir "$dir/kafka" | head -n 1)
+    HEADWATER_TEST_CQL=$(deploy/engines/cassandra/cassandra.sh address --dir "$dir/cassandra" | head -n 1)
+    export HEADWATER_TEST_KAFKA HEADWATER_TEST_CQL
+}
+
+stop_engines() {
+    deploy/engines/kafka/kafka.sh wipe --dir "$PWD/target/test-engines/kafka" || true
+    deploy/engines/cassandra/cassandra.sh wipe --dir "$PWD/target/test-engines/cassandra" || true
 }
 
 lint() {
@@ -74,12 +107,16 @@ lint) lint ;;
 audit) audit ;;
 all)
     need_python
+    need_engines
     lint
     audit
     step "fuzz targets"
     fuzz/run.sh
+    export SCHEMATHESIS="$PWD/.venv/bin/schemathesis" FOREIGN_PYTHON="$PWD/.venv/bin/python"
+    step "cargo test: build"
+    cargo test --locked --workspace --no-run
+    start_engines
     step "cargo test"
-    export SCHEMATHESIS="$PWD/.venv/bin/schemathesis"
     cargo test --locked --workspace
     ;;
 *) fail "what is ${1}? Say nothing, lint or audit" ;;

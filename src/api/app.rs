@@ -24,6 +24,8 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     /// The server's own key.
     pub(crate) admin_key: AdminKey,
+    /// What other nodes know this one by.
+    pub(crate) peer_key: AdminKey,
     /// What the API counts.
     pub(crate) metrics: Metrics,
     /// Everything that is counted, for `/metrics`.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::{self, HeaderMap};
@@ -28,6 +29,9 @@ const FIRST_ROOM_BYTES: usize = 64 << 10;
 /// A body of at most this size is read before its handler runs: an answer that did without it
 /// would close the connection.
 const SMALL_BYTES_MAX: usize = 64 << 10;
+
+/// Longest silence within a body: a client that is slower than this is gone.
+const STALL_WAIT_MAX: Duration = Duration::from_secs(20);
 
 /// A request's body: a small one whole, a large one or one of unknown length yet to be read.
 pub(crate) enum Body {
@@ -118,7 +122,10 @@ pub(crate) async fn read(body: &mut Body, bytes_max: usize) -> Result<Bytes, Pro
 async fn collect(payload: &mut Payload, bytes_max: usize) -> Result<Bytes, Problem> {
     let mut first = Bytes::new();
     let mut more = BytesMut::new();
-    while let Some(chunk) = payload.next().await {
+    let stalled = |_| Problem::body("", "the body stopped coming");
+    while let Some(chunk) =
+        tokio::time::timeout(STALL_WAIT_MAX, payload.next()).await.map_err(stalled)?
+    {
         let chunk = chunk.map_err(|_| Problem::body("", "the body broke off"))?;
         if first.len() + more.len() + chunk.len() > bytes_max {
             return Err(too_large(bytes_max));

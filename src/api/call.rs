@@ -113,6 +113,24 @@ impl Call {
         self.past_rules()
     }
 
+    /// Where other nodes work beside this one, what the caller relies on may have been made on one
+    /// of them a moment ago: before a project or a token is refused, this node catches up.
+    pub(crate) async fn level(&self) {
+        let engine = &self.app.engine;
+        if !engine.is_shared() {
+            return;
+        }
+        let (Ok(token), Ok(project)) = (auth::bearer(self.headers()), self.project()) else {
+            return;
+        };
+        if auth::in_project(&self.app, token, project.as_str()).is_err()
+            && let Err(error) = engine.refresh(&project).await
+        {
+            // The handler refuses by what is known here.
+            tracing::debug!(%error, "not level with the other nodes");
+        }
+    }
+
     /// The query, which may have only `known` parameters, each once.
     pub(crate) fn query(&self, known: &[&'static str]) -> Result<Query, Problem> {
         Query::parse(self.request.query_string(), known)

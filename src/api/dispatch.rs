@@ -16,8 +16,9 @@ use crate::call::Call;
 use crate::correlation::{CorrelationId, X_CORRELATION_ID};
 use crate::cors::{self, is_preflight};
 use crate::error::{Code, Problem};
+use crate::peer;
 use crate::router::Found;
-use crate::routes::ROUTES;
+use crate::routes::{Access, ROUTES};
 
 /// Counts a request as long as it has no answer.
 struct InFlight<'a>(&'a AtomicUsize);
@@ -46,6 +47,10 @@ pub(crate) async fn dispatch(
     let correlation_id = CorrelationId::of(request.headers());
     let payload = Body::open(request.headers(), payload).await;
     let (route, outcome) = match app.router.find(request.method(), request.path()) {
+        Found::Route(index, _) if !ROUTES[index].is_served(app.options.roles) => {
+            let detail = "this node has other roles; ask another";
+            (Some(index), Err(Problem::new(Code::Misdirected, detail)))
+        }
         Found::Route(index, parameters) => {
             let call = Call {
                 app: Rc::clone(&app),
@@ -54,7 +59,14 @@ pub(crate) async fn dispatch(
                 correlation_id: correlation_id.clone(),
                 parameters,
             };
+            if ROUTES[index].access == Access::Project {
+                call.level().await;
+            }
             (Some(index), (ROUTES[index].handler)(call).await)
+        }
+        Found::Nothing if request.path() == peer::PATH => {
+            let answered = peer::answer(&app, request.method(), request.headers(), payload);
+            (None, answered.await)
         }
         Found::OtherMethods(methods) if is_preflight(request.method(), request.headers()) => {
             (None, Ok(cors::preflight(methods)))

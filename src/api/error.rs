@@ -76,6 +76,7 @@ codes! {
     CommitTooLarge "commit-too-large" 413 1009 None, "The commit is too large for the log";
     BodyTooLarge "body-too-large" 413 1009 None, "The body is too large";
     UnsupportedMediaType "unsupported-media-type" 415 4415 None, "The media type is not supported";
+    Misdirected "misdirected" 421 4421 None, "This node does not serve that";
     IdempotencyKeyReused "idempotency-key-reused" 422 4422 None,
         "The idempotency key was used for another request";
     ImportInvalid "import-invalid" 422 4422 None, "The events can't be imported here";

@@ -15,12 +15,15 @@ mod document;
 mod error;
 mod metrics;
 mod openapi;
+pub mod peer;
 mod router;
 mod routes;
 #[cfg(test)]
 mod scenarios;
 mod server;
 mod socket;
+mod waiting;
 
 pub use openapi::openapi;
-pub use server::{Options, Server};
+pub use server::{Options, Roles, Server};
+pub use waiting::Waiting;

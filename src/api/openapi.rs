@@ -18,8 +18,8 @@ use utoipa::openapi::{Content, Ref, RefOr, Required};
 
 use crate::error::{Code, ProblemBody};
 use crate::routes::{
-    Access, ROUTES, Route, collections, commit, documents, events, history, import, keys, projects,
-    status,
+    Access, ROUTES, Route, cluster, collections, commit, documents, events, history, import, keys,
+    projects, status,
 };
 use crate::socket::{sse, websocket};
 
@@ -38,6 +38,7 @@ const BEARER: &str = "bearer";
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     paths(
+        cluster::get,
         status::health,
         status::ready,
         status::metrics,
@@ -204,7 +205,7 @@ fn problems(route: &Route, has_body: bool) -> BTreeMap<u16, Vec<Code>> {
     let mut codes = route.errors.to_vec();
     if route.access != Access::Open {
         codes.extend([Code::InvalidParameter, Code::Unauthorized, Code::Forbidden]);
-        codes.extend([Code::Internal, Code::Unavailable]);
+        codes.extend([Code::Internal, Code::Unavailable, Code::Misdirected]);
     }
     if route.access == Access::Project {
         codes.extend([Code::InvalidId, Code::ProjectNotFound]);

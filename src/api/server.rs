@@ -59,6 +59,8 @@ pub struct Options {
     pub heartbeat: Duration,
     /// How long requests and sockets get to end when the server stops.
     pub shutdown_wait: Duration,
+    /// What this node answers.
+    pub roles: Roles,
     /// What an answered write can survive, as `/readyz` tells it: `fsync` or `relaxed`.
     pub durability: String,
 }
@@ -79,9 +81,19 @@ impl Default for Options {
             socket_subscriptions_max: 100,
             heartbeat: Duration::from_secs(25),
             shutdown_wait: Duration::from_secs(10),
+            roles: Roles { api: true, realtime: true },
             durability: "fsync".to_owned(),
         }
     }
+}
+
+/// What a node of a cluster answers to clients; its health and its metrics always.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Roles {
+    /// Requests.
+    pub api: bool,
+    /// WebSockets and event streams.
+    pub realtime: bool,
 }
 
 /// An API that is bound to its address and not yet answering.
@@ -131,17 +143,22 @@ impl Server {
         self.addr
     }
 
-    /// Answers until `stop` is ready; then takes no more connections, lets what is open end, and
-    /// returns.
+    /// Answers until `stop` is ready; then tells clients to go elsewhere, and once `handed_over` is
+    /// ready, too, takes no more connections, lets what is open end, and returns.
     ///
     /// Errors when the server ends by itself.
-    pub async fn run(self, stop: impl Future<Output = ()>) -> io::Result<()> {
+    pub async fn run(
+        self,
+        stop: impl Future<Output = ()>,
+        handed_over: impl Future<Output = ()>,
+    ) -> io::Result<()> {
         let Self { mut server, addr: _, shared, stopping } = self;
         let handle = server.handle();
         let stopped = async {
             stop.await;
-            handle.pause().await;
             stopping.send_replace(true);
+            handed_over.await;
+            handle.pause().await;
             drain(&shared).await;
             // Connections without a request keep nobody waiting.
             handle.stop(false).await;
@@ -179,6 +196,7 @@ pub(crate) fn share(
     Ok(Arc::new(Shared {
         engine,
         admin_key: AdminKey::new(&options.admin_key),
+        peer_key: AdminKey::new(&crate::peer::token(&options.admin_key)),
         metrics: Metrics::register(&registry).map_err(io::Error::other)?,
         registry,
         router: Router::new(ROUTES),

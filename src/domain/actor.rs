@@ -4,11 +4,12 @@ use std::fmt;
 use std::str::FromStr;
 
 use compact_str::CompactString;
+use serde::{Deserialize, Serialize};
 
 use crate::ids::KeyId;
 
 /// The one who caused an event.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Actor {
     /// Headwater itself.
     System,

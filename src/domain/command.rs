@@ -1,8 +1,9 @@
 //! A command: a request that may be refused, with everything its decision needs but the current
-//! state.
+//! state. Nodes hand commands to each other, so all of it can be serialised.
 
 use bytes::Bytes;
 use compact_str::CompactString;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::actor::Actor;
@@ -24,7 +25,7 @@ pub fn event_id_for_key(project: &ProjectId, key: &str, index: usize) -> Uuid {
 }
 
 /// Who asks, in which conversation, and under which name for a repeat.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Context {
     /// Whose data.
     pub project: ProjectId,
@@ -43,7 +44,7 @@ pub struct Context {
 }
 
 /// A client's name for one intent.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Idempotency {
     /// The client's key.
     pub key: CompactString,
@@ -52,7 +53,7 @@ pub struct Idempotency {
 }
 
 /// A request that may be refused.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Command {
     /// Who and whence.
     pub context: Context,
@@ -61,7 +62,7 @@ pub struct Command {
 }
 
 /// What is asked for.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Body {
     /// Change the project's configuration.
     Project(ProjectCommand),
@@ -78,7 +79,7 @@ pub enum Body {
 }
 
 /// One event of an export, taken over with its own id, time, actor and causes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Imported {
     /// The event; its project, epoch and transaction are set anew.
     pub event: crate::event::Event,

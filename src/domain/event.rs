@@ -9,6 +9,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use compact_str::CompactString;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::actor::Actor;
@@ -17,7 +18,8 @@ use crate::position::Position;
 use crate::time::Timestamp;
 
 /// The stored name of what happened: dotted, past tense, chosen by hand (`document.created`).
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct EventType(CompactString);
 
 /// The text is not a dotted name of 1–128 characters `a-z 0-9 . -`.
@@ -58,7 +60,7 @@ impl fmt::Debug for EventType {
 
 /// One event's place in its transaction. The events of a transaction lie next to each other and
 /// count all or none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TransactionPart {
     /// Names the transaction.
     pub id: Uuid,
@@ -91,7 +93,7 @@ pub struct NewEvent {
 }
 
 /// An event with its whole envelope.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// UUIDv7, or UUIDv5 of project, idempotency key and index where the client gave a key.
     pub id: Uuid,
@@ -140,7 +142,7 @@ impl Event {
 }
 
 /// An event as read from the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recorded {
     /// Where it stands.
     pub position: Position,

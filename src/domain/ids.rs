@@ -127,7 +127,8 @@ id! {
 }
 
 /// All events of one thing, as `category` or `category/…`; the CloudEvents `subject`.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct StreamId(CompactString);
 
 impl StreamId {

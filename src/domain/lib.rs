@@ -14,6 +14,7 @@ pub mod rejected;
 pub mod schema;
 mod time;
 pub mod upcast;
+pub mod writers;
 
 pub use actor::{Actor, InvalidActor};
 pub use command::Command;

@@ -1,12 +1,16 @@
 //! Why a command was refused. A refusal writes nothing and is an answer to the client, not a
 //! fault.
 
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
 use crate::documents::ExpectedVersion;
 use crate::ids::{CollectionName, DocumentId, KeyId};
 use crate::json;
 
 /// The reason of a refusal, and which write of a commit it is about.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{reason}")]
 pub struct Rejected {
     /// What is in the way.
@@ -16,7 +20,7 @@ pub struct Rejected {
 }
 
 /// A part of a commit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Part {
     /// `writes[i]`.
     Write(usize),
@@ -25,7 +29,7 @@ pub enum Part {
 }
 
 /// What stands in a command's way.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Reason {
     /// No such project, or it was deleted.
     #[error("the project does not exist")]
@@ -43,7 +47,7 @@ pub enum Reason {
     #[error("the project has {limit} {what} already, which is the limit")]
     TooMany {
         /// Of what.
-        what: &'static str,
+        what: Cow<'static, str>,
         /// The limit.
         limit: usize,
     },

@@ -16,7 +16,8 @@ pub struct Timestamp(i64);
 pub struct InvalidTime;
 
 const MICROS_MIN: i64 = -62_167_219_200_000_000;
-const MICROS_MAX: i64 = 253_402_207_200_999_999;
+// The last second that jiff knows is not whole to it.
+const MICROS_MAX: i64 = 253_402_207_199_999_999;
 
 impl Timestamp {
     /// From microseconds since the epoch; clamped to the years 0000–9999, which RFC 3339 can
@@ -85,6 +86,14 @@ mod tests {
         assert_eq!(time.to_string(), "2026-01-31T12:00:00.000000Z");
         assert!("yesterday".parse::<Timestamp>().is_err());
         assert!("2026-01-31".parse::<Timestamp>().is_err());
+    }
+
+    #[test]
+    fn the_oldest_and_the_newest_can_be_printed() {
+        for micros in [i64::MIN, i64::MAX] {
+            let time = Timestamp::from_micros(micros);
+            assert_eq!(time.to_string().parse::<Timestamp>().unwrap(), time);
+        }
     }
 
     proptest! {

@@ -70,8 +70,11 @@ impl Catalog {
     pub(crate) fn apply(&self, event: &Event) {
         match ProjectEvent::decode(event) {
             Ok(Some(body)) => {
-                let state = self.state(&event.project).evolve(event, body);
-                self.put(event.project.clone(), state);
+                let state = self.state(&event.project);
+                // Tables that another node writes may have shown it already.
+                if event.stream_version > state.version {
+                    self.put(event.project.clone(), state.evolve(event, body));
+                }
             }
             Ok(None) => {}
             Err(error) => tracing::error!(event.id = %event.id, %error, "undecodable event"),

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use domain::{Offset, PartitionId, Recorded};
-use eventlog::{EventLog, ReadLimit};
+use eventlog::{EventLog, Read, ReadLimit};
 use readmodel::{Batch, Space};
 
 use crate::error::Error;
@@ -47,20 +47,26 @@ impl Consumer {
         self.next
     }
 
-    /// Folds events that follow on what was applied; earlier ones are passed over.
+    /// Folds the events from `from` up to `checkpoint`, which are all there are in between;
+    /// those that were applied before are passed over.
     ///
     /// After an error nothing of the batch counts as applied.
-    pub(crate) async fn apply(&mut self, events: &[Arc<Recorded>]) -> Result<(), Error> {
-        let fresh = events.partition_point(|event| event.position.offset < self.next);
-        let events = &events[fresh..];
-        let Some(last) = events.last() else { return Ok(()) };
-        let first = events[0].position.offset;
-        if first != self.next {
+    pub(crate) async fn apply(
+        &mut self,
+        from: Offset,
+        events: &[Arc<Recorded>],
+        checkpoint: Offset,
+    ) -> Result<(), Error> {
+        if from > self.next {
             // A checkpoint past events that were not folded would lose them without a word.
-            let gap = format!("{}: expected offset {}, got {first}", self.name, self.next);
+            let gap = format!("{}: expected offset {}, got {from}", self.name, self.next);
             return Err(Error::Corrupt(gap));
         }
-        let checkpoint = last.position.offset + 1;
+        if checkpoint <= self.next {
+            return Ok(());
+        }
+        let fresh = events.partition_point(|event| event.position.offset < self.next);
+        let events = &events[fresh..];
         let mut writes = Vec::with_capacity(events.len() * 2);
         let folded = self.projection.apply(events, &*self.space, &mut writes).await;
         let stored = match folded {
@@ -102,9 +108,13 @@ impl Consumer {
             self.next = self.next.max(log.start(partition).min(until));
         }
         while self.next < until {
-            let events = read_whole(log, partition, self.next, BATCH).await?;
-            let fits = events.partition_point(|event| event.position.offset < until);
-            self.apply(&events[..fits]).await?;
+            let read = read_whole(log, partition, self.next, BATCH).await?;
+            if read.next == self.next {
+                let what = format!("the log of partition {partition} ends at {}", self.next);
+                return Err(Error::Unavailable(what));
+            }
+            let fits = read.events.partition_point(|event| event.position.offset < until);
+            self.apply(self.next, &read.events[..fits], read.next.min(until)).await?;
             progress(self.next);
         }
         Ok(())
@@ -121,16 +131,19 @@ pub(crate) async fn read_whole(
     partition: PartitionId,
     from: Offset,
     limit: ReadLimit,
-) -> Result<Vec<Arc<Recorded>>, Error> {
-    let mut events = log.read(partition, from, limit).await?;
-    while let Some(last) = events.last().filter(|last| !last.event.ends_transaction()) {
-        let next = last.position.offset + 1;
-        let more = log.read(partition, next, limit).await?;
-        if more.is_empty() {
+) -> Result<Read, Error> {
+    let mut whole = log.read(partition, from, limit).await?;
+    while let Some(last) = whole.events.last().filter(|last| !last.event.ends_transaction()) {
+        let more = log.read(partition, last.position.offset + 1, limit).await?;
+        if more.events.is_empty() {
             break;
         }
-        let end = more.iter().position(|event| event.event.ends_transaction());
-        events.extend(more.into_iter().take(end.map_or(usize::MAX, |end| end + 1)));
+        let end = more.events.iter().position(|event| event.event.ends_transaction());
+        whole.events.extend(more.events.into_iter().take(end.map_or(usize::MAX, |end| end + 1)));
+        whole.next = match end {
+            Some(_) => whole.events.last().map_or(more.next, |last| last.position.offset + 1),
+            None => more.next,
+        };
     }
-    Ok(events)
+    Ok(whole)
 }

@@ -15,6 +15,9 @@ pub enum Error {
     /// The disk is full; nothing was written.
     #[error("the disk has no room left for writes")]
     StorageFull,
+    /// This node does not write the partition; nothing was written. Another may, or soon will.
+    #[error("this node does not write the project's partition now")]
+    NotOwner,
     /// The partition takes no writes or reads; nothing was written.
     #[error("{0}")]
     Unavailable(String),
@@ -98,6 +101,10 @@ impl From<eventlog::Error> for Error {
 
 impl From<readmodel::Error> for Error {
     fn from(error: readmodel::Error) -> Self {
-        Self::ReadModel(error.to_string())
+        match error {
+            // It may be back soon; whatever was to be stored stands in the log.
+            readmodel::Error::Unavailable { .. } => Self::Unavailable(error.to_string()),
+            error => Self::ReadModel(error.to_string()),
+        }
     }
 }

@@ -4,9 +4,13 @@
 
 mod catalog;
 mod clock;
+mod cluster;
 mod consumer;
 mod error;
+mod follow;
+mod forward;
 pub mod hub;
+mod keeper;
 mod metrics;
 mod partition;
 mod projection;
@@ -17,14 +21,16 @@ mod start;
 mod writer;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use domain::command::Command;
 use domain::{PartitionId, Position, ProjectId, Timestamp, partition_of};
 use eventlog::EventLog;
+use parking_lot::{Mutex, RwLock};
 use readmodel::Store;
+use tokio::task::JoinHandle;
 
 pub use catalog::{Catalog, Project};
+pub use cluster::{Cluster, PartitionStatus, PeerError, Peers};
 pub use error::Error;
 pub use metrics::Metrics;
 pub use projection::{Fault, Projection, Registration};
@@ -34,6 +40,7 @@ pub use start::Parts;
 pub use writer::Committed;
 
 use partition::Partition;
+use start::Spaces;
 
 /// Limits and choices of the engine.
 #[derive(Debug, Clone)]
@@ -80,6 +87,11 @@ pub struct Engine {
     partitions: Vec<Arc<Partition>>,
     catalog: Arc<Catalog>,
     metrics: Arc<Metrics>,
+    cluster: Option<Cluster>,
+    /// Why the tables can't be reached, where that is looked after.
+    store_trouble: Arc<RwLock<Option<String>>>,
+    /// What follows and keeps shared partitions.
+    tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Engine {
@@ -113,15 +125,6 @@ impl Engine {
         Position { partition: partition.id, offset: partition.applied().saturating_sub(1) }
     }
 
-    /// Hands a command to the writer of its project and waits for the outcome.
-    ///
-    /// Errors: refused ([`Error::Rejected`]), [`Error::Busy`] when the queue is full,
-    /// [`Error::Unavailable`] when the log can't take it, [`Error::OutcomeUnknown`] when the
-    /// wait is over before the answer came.
-    pub async fn submit(&self, command: Command) -> Result<Committed, Error> {
-        self.partition(&command.context.project).submit(command, self.options.write_wait_max).await
-    }
-
     /// Waits until reads of the project show `position`.
     ///
     /// Errors: [`Error::StaleRead`] when the wait is over before, [`Error::PositionElsewhere`]
@@ -132,19 +135,45 @@ impl Engine {
             return Err(Error::PositionElsewhere { position });
         }
         let timer = self.metrics.read_wait_seconds.start_timer();
+        let until = Instant::now() + self.options.read_wait_max;
         let mut applied = partition.watch_applied();
-        let reached = applied.wait_for(|next| *next > position.offset);
-        let outcome = tokio::time::timeout(self.options.read_wait_max, reached).await;
-        timer.observe_duration();
-        match outcome {
-            Ok(Ok(_)) => Ok(()),
-            _ => Err(Error::StaleRead { position }),
+        // What the wait yields is a lock on the value, so it must be gone before the next one.
+        let reached = async { applied.wait_for(|next| *next > position.offset).await.is_ok() };
+        let mut shown = tokio::time::timeout_at(until.into(), reached).await.unwrap_or(false);
+        if shown && self.is_shared() {
+            shown = partition.wait_stored(position.offset + 1, until).await?;
         }
+        timer.observe_duration();
+        if shown { Ok(()) } else { Err(Error::StaleRead { position }) }
+    }
+
+    /// Waits until what any node answered about the project before this call is known here. At
+    /// once where there is no other.
+    ///
+    /// Errors: [`Error::Unavailable`].
+    pub async fn refresh(&self, project: &ProjectId) -> Result<(), Error> {
+        let partition = self.partition(project);
+        match self.is_shared() {
+            true => partition.refresh(&*self.log, self.options.read_wait_max).await,
+            false => Ok(()),
+        }
+    }
+
+    /// As [`Engine::refresh`], for every project.
+    pub async fn refresh_all(&self) -> Result<(), Error> {
+        for partition in self.partitions.iter().filter(|_| self.is_shared()) {
+            partition.refresh(&*self.log, self.options.read_wait_max).await?;
+        }
+        Ok(())
     }
 
     /// Why a partition does not take writes, for `/readyz`; empty when all do.
     pub fn unready(&self) -> Vec<String> {
-        self.partitions.iter().filter_map(|partition| partition.unready()).collect()
+        let membership = self.cluster.as_ref().and_then(|cluster| cluster.membership.trouble());
+        let log = self.log.trouble();
+        let store = self.store_trouble.read().clone();
+        let partitions = self.partitions.iter().filter_map(|partition| partition.unready());
+        log.into_iter().chain(store).chain(membership).chain(partitions).collect()
     }
 
     /// Stops intake, lets the writers finish what they have, and closes log and store.
@@ -152,6 +181,8 @@ impl Engine {
     /// Errors with the first thing that could not be closed; everything acknowledged is durable
     /// all the same.
     pub async fn stop(&self) -> Result<(), Error> {
+        self.hand_over().await;
+        self.tasks.lock().drain(..).for_each(|task| task.abort());
         for partition in &self.partitions {
             partition.stop().await;
         }

@@ -25,6 +25,7 @@ pub struct Metrics {
     pub(crate) rejected: IntCounter,
     pub(crate) replayed: IntCounter,
     pub(crate) busy: IntCounter,
+    pub(crate) forwarded: IntCounter,
     pub(crate) read_wait_seconds: Histogram,
     pub(crate) hub_events: IntCounter,
     pub(crate) hub_frames: IntCounter,
@@ -67,6 +68,10 @@ impl Metrics {
             replayed: make
                 .counter("commands_replayed_total", "Repeats answered from an idempotency key.")?,
             busy: make.counter("commands_busy_total", "Commands refused by a full queue.")?,
+            forwarded: make.counter(
+                "commands_forwarded_total",
+                "Commands handed to the node that writes their partition.",
+            )?,
             read_wait_seconds: make
                 .histogram("read_wait_seconds", "Time that reads waited for a position.")?,
             hub_events: make.counter("hub_events_total", "Events looked at for subscribers.")?,

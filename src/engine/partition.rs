@@ -2,13 +2,14 @@
 //! how far they are.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use domain::command::Command;
 use domain::{Offset, PartitionId};
+use eventlog::EventLog;
 use parking_lot::{Mutex, RwLock};
 use prometheus::IntGauge;
 use readmodel::Space;
@@ -17,6 +18,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::writer::{Committed, Control, Message, Submission};
+
+/// Between two questions to tables that another node writes.
+const POLL_INTERVAL: Duration = Duration::from_millis(3);
 
 /// Shared by the writer, which moves it on, and everybody who reads.
 pub(crate) struct Partition {
@@ -28,6 +32,20 @@ pub(crate) struct Partition {
     queue_commands: IntGauge,
     metrics: Arc<Metrics>,
     applied: watch::Sender<Offset>,
+    /// Held by whoever moves `applied` on: the tail, or for as long as this node writes, the
+    /// writer's keeper.
+    pub(crate) advancing: tokio::sync::Mutex<()>,
+    /// Past the newest event that is known to count.
+    newest: AtomicU64,
+    /// What the tables are known to hold: the next offset that they may lack. Only where another
+    /// node may write them.
+    stored: watch::Sender<Offset>,
+    /// Held by the one that asks the tables how far they are.
+    polling: tokio::sync::Mutex<()>,
+    /// Held while the log is asked for its end; when that was begun last.
+    refreshing: tokio::sync::Mutex<Option<Instant>>,
+    /// When the group was last asked who writes this partition.
+    asked: Mutex<Option<Instant>>,
     documents: ArcSwap<Arc<dyn Space>>,
     refusal: RwLock<Option<Error>>,
 }
@@ -49,6 +67,12 @@ impl Partition {
             queue_commands: metrics.queue_commands.with_label_values(&[&id.to_string()]),
             metrics,
             applied: watch::Sender::new(applied),
+            advancing: tokio::sync::Mutex::default(),
+            newest: AtomicU64::new(applied),
+            stored: watch::Sender::new(0),
+            polling: tokio::sync::Mutex::default(),
+            refreshing: tokio::sync::Mutex::default(),
+            asked: Mutex::default(),
             documents: ArcSwap::from_pointee(documents),
             refusal: RwLock::new(None),
         }
@@ -82,9 +106,94 @@ impl Partition {
         self.applied.send_replace(next);
     }
 
+    /// Past the newest event that is known to count.
+    pub(crate) fn newest(&self) -> Offset {
+        self.newest.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_newest(&self, next: Offset) {
+        self.newest.fetch_max(next, Ordering::AcqRel);
+    }
+
+    pub(crate) fn set_stored(&self, next: Offset) {
+        self.stored.send_if_modified(|stored| {
+            let is_news = next > *stored;
+            *stored = next.max(*stored);
+            is_news
+        });
+    }
+
+    /// Whether this node writes the partition.
+    pub(crate) fn is_owned(&self) -> bool {
+        self.mailbox.lock().as_ref().is_some_and(|mailbox| !mailbox.is_closed())
+    }
+
+    /// Whether the group may be asked who writes this partition: not more often than this.
+    pub(crate) fn may_ask(&self, interval: Duration) -> bool {
+        let mut asked = self.asked.lock();
+        let may = asked.is_none_or(|asked| asked.elapsed() >= interval);
+        if may {
+            *asked = Some(Instant::now());
+        }
+        may
+    }
+
+    /// Waits until the tables, which another node may write, hold everything before `next`.
+    ///
+    /// Errors with false when they don't by `until`, and with what the tables have to say.
+    pub(crate) async fn wait_stored(&self, next: Offset, until: Instant) -> Result<bool, Error> {
+        while *self.stored.borrow() < next {
+            let polling = tokio::time::timeout_at(until.into(), self.polling.lock()).await;
+            let Ok(_one) = polling else { return Ok(false) };
+            if *self.stored.borrow() >= next {
+                break;
+            }
+            self.set_stored(self.documents().checkpoint().await?);
+            if *self.stored.borrow() >= next {
+                break;
+            }
+            if Instant::now() + POLL_INTERVAL >= until {
+                return Ok(false);
+            }
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+        Ok(true)
+    }
+
+    /// Waits until this node has read everything that was acknowledged before this call; many
+    /// callers at a time cost the log one question.
+    pub(crate) async fn refresh(
+        &self,
+        log: &dyn EventLog,
+        wait_max: Duration,
+    ) -> Result<(), Error> {
+        let called = Instant::now();
+        let until = called + wait_max;
+        let mut begun = self.refreshing.lock().await;
+        if begun.is_some_and(|begun| begun >= called) {
+            return Ok(());
+        }
+        let now = Instant::now();
+        let end = log.refresh_end(self.id).await?;
+        let mut applied = self.watch_applied();
+        let reached = applied.wait_for(|applied| *applied >= end);
+        match tokio::time::timeout_at(until.into(), reached).await {
+            Ok(Ok(_)) => {
+                *begun = Some(now);
+                Ok(())
+            }
+            _ => Err(Error::Unavailable(format!("partition {} is not level yet", self.id))),
+        }
+    }
+
     /// From now on every command is answered with `error`; `None` lets commands in again.
     pub(crate) fn refuse(&self, error: Option<Error>) {
         *self.refusal.write() = error;
+    }
+
+    /// Why commands are refused.
+    pub(crate) fn refusal(&self) -> Option<Error> {
+        self.refusal.read().clone()
     }
 
     /// Whether reads must be refused too.
@@ -100,8 +209,22 @@ impl Partition {
         if let Some(error) = &*self.refusal.read() {
             return Some(format!("partition {}: {error}", self.id));
         }
-        let ended = self.mailbox.lock().as_ref().is_none_or(mpsc::Sender::is_closed);
+        let mailbox = self.mailbox.lock();
+        // Without one, another node may write it.
+        let ended = mailbox.as_ref().is_some_and(mpsc::Sender::is_closed);
         ended.then(|| format!("partition {}: the writer has ended", self.id))
+    }
+
+    /// Counts a command against the queue's bytes until the result is dropped, wherever it waits.
+    pub(crate) fn hold(&self, command: &Command) -> Result<Release, Error> {
+        let weight = command.weight();
+        let queued = self.queued_bytes.fetch_add(weight, Ordering::Relaxed);
+        let release = Release { queued_bytes: Arc::clone(&self.queued_bytes), weight };
+        if queued + weight > self.queue_bytes_max {
+            self.metrics.busy.inc();
+            return Err(Error::Busy);
+        }
+        Ok(release)
     }
 
     pub(crate) async fn submit(
@@ -112,13 +235,7 @@ impl Partition {
         if let Some(error) = &*self.refusal.read() {
             return Err(error.clone());
         }
-        let weight = command.weight();
-        let queued = self.queued_bytes.fetch_add(weight, Ordering::Relaxed);
-        let release = Release { queued_bytes: Arc::clone(&self.queued_bytes), weight };
-        if queued + weight > self.queue_bytes_max {
-            self.metrics.busy.inc();
-            return Err(Error::Busy);
-        }
+        let release = self.hold(&command)?;
         let (reply, answer) = oneshot::channel();
         let submission = Submission { command, reply, since: Instant::now(), release };
         self.send(Message::Command(Box::new(submission)))?;
@@ -132,7 +249,7 @@ impl Partition {
     fn send(&self, message: Message) -> Result<(), Error> {
         let mailbox = self.mailbox.lock();
         let Some(mailbox) = &*mailbox else {
-            return Err(Error::Unavailable("the server is stopping".to_owned()));
+            return Err(Error::NotOwner);
         };
         let sent = mailbox.try_send(message);
         self.queue_commands.set((mailbox.max_capacity() - mailbox.capacity()) as i64);
@@ -141,9 +258,7 @@ impl Partition {
                 self.metrics.busy.inc();
                 Error::Busy
             }
-            mpsc::error::TrySendError::Closed(_) => {
-                Error::Unavailable("the writer has ended".to_owned())
-            }
+            mpsc::error::TrySendError::Closed(_) => Error::NotOwner,
         })
     }
 

@@ -2,6 +2,7 @@
 //! itself.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use domain::documents::DocumentEvent;
@@ -18,6 +19,8 @@ use crate::rows::Rows;
 
 /// Events looked at for one page of the events route, whether they fit the question or not.
 const EVENTS_SCANNED_MAX: usize = 20_000;
+/// One read of the log for a page of events.
+const EVENTS_READ: ReadLimit = ReadLimit { events_max: 2048, bytes_max: 2 << 20 };
 /// Bytes of events or documents in one page, whatever its limit.
 const PAGE_BYTES_MAX: usize = 8 << 20;
 /// Rows looked at for one page of documents, deleted ones included.
@@ -135,6 +138,9 @@ impl Engine {
     ) -> Result<Option<Document>, Error> {
         let partition = self.partition(project);
         partition.check_readable()?;
+        if let Some(as_of) = as_of {
+            self.check_as_of(partition, as_of).await?;
+        }
         let space = partition.documents();
         let stored =
             tables::get_document(&*space, project, collection.as_str(), id.as_str()).await?;
@@ -142,17 +148,54 @@ impl Engine {
         match as_of {
             None => Ok(partition.document(id.clone(), stored)),
             Some(as_of) => {
-                self.check_as_of(partition, as_of)?;
                 self.document_as_of(&*space, partition, project, (collection, id), stored, as_of)
                     .await
             }
         }
     }
 
-    fn check_as_of(&self, partition: &Partition, as_of: AsOf) -> Result<(), Error> {
-        let AsOf::Position(position) = as_of else { return Ok(()) };
+    /// Whether that moment has been; where another node writes the tables, waits until they hold
+    /// what was before it.
+    async fn check_as_of(&self, partition: &Partition, as_of: AsOf) -> Result<(), Error> {
+        match as_of {
+            AsOf::Position(position) => self.reach(partition, position).await?,
+            AsOf::Time(_) if self.is_shared() => {
+                partition.refresh(&*self.log, self.options.read_wait_max).await?;
+            }
+            AsOf::Time(_) => {}
+        }
+        if !self.is_shared() {
+            return Ok(());
+        }
+        let newest = partition.newest();
+        let next = match as_of {
+            AsOf::Position(position) => newest.min(position.offset + 1),
+            AsOf::Time(_) => newest,
+        };
+        let until = Instant::now() + self.options.read_wait_max;
+        match partition.wait_stored(next, until).await? {
+            true => Ok(()),
+            false => {
+                let offset = next.saturating_sub(1);
+                Err(Error::StaleRead { position: Position { partition: partition.id, offset } })
+            }
+        }
+    }
+
+    /// Waits until this node has read the event at `position`, if there is one.
+    ///
+    /// Errors: [`Error::PositionElsewhere`], [`Error::PositionAhead`].
+    pub(crate) async fn reach(
+        &self,
+        partition: &Partition,
+        position: Position,
+    ) -> Result<(), Error> {
         if position.partition != partition.id {
             return Err(Error::PositionElsewhere { position });
+        }
+        // Also where this node writes: it may have been paused and not know that another does now.
+        if position.offset >= partition.applied() && self.is_shared() {
+            partition.refresh(&*self.log, self.options.read_wait_max).await?;
         }
         let applied = partition.applied();
         if position.offset >= applied {
@@ -163,7 +206,7 @@ impl Engine {
     }
 
     /// What a document was, from its row now and its history.
-    async fn document_as_of(
+    pub(crate) async fn document_as_of(
         &self,
         reader: &dyn Reader,
         partition: &Partition,
@@ -200,8 +243,8 @@ impl Engine {
         offset: Offset,
     ) -> Result<Arc<Recorded>, Error> {
         let limit = ReadLimit { events_max: 1, bytes_max: 1 };
-        let events = self.log.read(partition.id, offset, limit).await?;
-        events.into_iter().next().ok_or_else(|| {
+        let read = self.log.read(partition.id, offset, limit).await?;
+        read.events.into_iter().find(|event| event.position.offset == offset).ok_or_else(|| {
             Error::Corrupt(format!("the log has no event at {}-{offset}", partition.id))
         })
     }
@@ -220,9 +263,9 @@ impl Engine {
         let partition = self.partition(project);
         partition.check_readable()?;
         if let Some(as_of) = as_of {
-            self.check_as_of(partition, as_of)?;
+            self.check_as_of(partition, as_of).await?;
         }
-        let view = partition.documents().view();
+        let view = partition.documents().view().await?;
         // A project that exists has an event, so the checkpoint is past at least one.
         let offset = view.checkpoint().await?.saturating_sub(1);
         let position = Position { partition: partition.id, offset };
@@ -241,6 +284,9 @@ impl Engine {
                     return Ok(Page { documents, next: after, position });
                 }
                 scanned += 1;
+                // A row may be newer than the view: then what it was is in its history.
+                let is_newer = !view.is_exact() && stored.offset > offset;
+                let as_of = as_of.or(is_newer.then_some(AsOf::Position(position)));
                 let document = match as_of {
                     None => partition.document(id.clone(), stored),
                     Some(as_of) => {
@@ -327,6 +373,9 @@ impl Engine {
     ) -> Result<EventPage, Error> {
         let partition = self.partition(project);
         partition.check_readable()?;
+        if self.is_shared() && from.is_none_or(|from| from.offset >= partition.applied()) {
+            partition.refresh(&*self.log, self.options.read_wait_max).await?;
+        }
         let end = partition.applied();
         let position = |offset| Position { partition: partition.id, offset };
         let mut next = match from {
@@ -341,8 +390,9 @@ impl Engine {
         };
         let (mut events, mut scanned, mut bytes) = (Vec::new(), 0, 0);
         while next < end && scanned < EVENTS_SCANNED_MAX && bytes < PAGE_BYTES_MAX {
-            let read = ReadLimit { events_max: 2048, bytes_max: 2 << 20 };
-            for recorded in self.log.read(partition.id, next, read).await? {
+            let from = next;
+            let read = self.log.read(partition.id, from, EVENTS_READ).await?;
+            for recorded in read.events {
                 if events.len() == limit || recorded.position.offset >= end {
                     return Ok(EventPage { events, next: position(next), end: position(end) });
                 }
@@ -354,6 +404,10 @@ impl Engine {
                     events.push(recorded);
                 }
             }
+            if read.next == from {
+                break;
+            }
+            next = read.next.min(end);
         }
         Ok(EventPage { events, next: position(next), end: position(end) })
     }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use domain::{PartitionId, Position};
-use readmodel::SpaceId;
+use readmodel::{Space, SpaceId};
 use tokio::sync::oneshot;
 
 use crate::Engine;
@@ -81,8 +81,8 @@ impl Engine {
             // Documents whose last change was trimmed live in the tables alone.
             return Err(Error::Trimmed { oldest });
         }
-        let id = self.next_space(registration, partition.id).await?;
-        let filled = self.fill(&id, registration, partition, verify, progress).await;
+        let (id, space) = self.next_space(registration, partition.id).await?;
+        let filled = self.fill(space, registration, partition, verify, progress).await;
         let (built, rebuilt) = match filled {
             Ok(filled) => filled,
             Err(error) => {
@@ -102,13 +102,12 @@ impl Engine {
 
     async fn fill(
         &self,
-        id: &SpaceId,
+        space: Arc<dyn Space>,
         registration: &Registration,
         partition: &Arc<Partition>,
         verify: bool,
         progress: &(dyn Fn(Progress) + Send + Sync),
     ) -> Result<(Consumer, Rebuilt), Error> {
-        let space = self.store.open(id).await?;
         let mut built = Consumer::open(registration, space).await?;
         let end = partition.applied();
         let report = |next| progress(Progress { partition: partition.id, next, end });
@@ -119,8 +118,11 @@ impl Engine {
             let (reply, answer) = oneshot::channel();
             partition.control(Control::Compare { built, reply })?;
             let compared: Compared = answer.await.map_err(|_| stopped())??;
-            rebuilt.digest = Some(compared.built_view.digest().await?);
-            rebuilt.live_digest = Some(compared.live_view.digest().await?);
+            let (digest, live_digest) = match compared.digests {
+                Some(digests) => digests,
+                None => (compared.built_view.digest().await?, compared.live_view.digest().await?),
+            };
+            (rebuilt.digest, rebuilt.live_digest) = (Some(digest), Some(live_digest));
             built = compared.built;
         }
         Ok((built, rebuilt))
@@ -130,13 +132,21 @@ impl Engine {
         &self,
         registration: &Registration,
         partition: PartitionId,
-    ) -> Result<SpaceId, Error> {
+    ) -> Result<(SpaceId, Arc<dyn Space>), Error> {
         let spaces = self.store.list(registration.name).await?;
         let newest = spaces.iter().filter(|space| space.partition == partition);
         let newest = newest.map(|space| space.generation).max().unwrap_or_default();
-        let count = u16::try_from(newest & 0xffff).unwrap_or_default().wrapping_add(1);
-        let generation = registration.generation(count);
-        Ok(SpaceId { consumer: registration.name, partition, generation })
+        let mut count = u16::try_from(newest & 0xffff).unwrap_or_default();
+        loop {
+            count = count.wrapping_add(1);
+            let generation = registration.generation(count);
+            let id = SpaceId { consumer: registration.name, partition, generation };
+            match self.store.open(&id).await {
+                // What a rebuild that failed has left behind can't be cleared away yet.
+                Err(readmodel::Error::Removed { .. }) => {}
+                opened => return Ok((id, opened?)),
+            }
+        }
     }
 
     async fn drop_others(&self, registration: &Registration, kept: &SpaceId) -> Result<(), Error> {

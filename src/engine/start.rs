@@ -6,13 +6,17 @@ use std::sync::Arc;
 use domain::projects::ProjectState;
 use domain::{PartitionId, Timestamp};
 use eventlog::{EventLog, ReadLimit};
+use parking_lot::Mutex;
 use readmodel::{Space, SpaceId, Store, documents as tables};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::catalog::Catalog;
 use crate::clock;
+use crate::cluster::Cluster;
 use crate::consumer::Consumer;
 use crate::error::Error;
+use crate::follow;
+use crate::keeper::Keeper;
 use crate::metrics::Metrics;
 use crate::partition::Partition;
 use crate::projection::Registration;
@@ -33,6 +37,15 @@ pub struct Parts {
     pub options: Options,
     /// Where it counts.
     pub metrics: Arc<Metrics>,
+    /// The other nodes; `None` when this process has log and tables for itself.
+    pub cluster: Option<Cluster>,
+}
+
+/// The tables of one partition.
+#[derive(Clone)]
+pub(crate) struct Spaces {
+    pub(crate) documents: Arc<dyn Space>,
+    pub(crate) idempotency: Arc<dyn Space>,
 }
 
 /// Tables that are level with the log.
@@ -54,65 +67,148 @@ impl Engine {
         parts: Parts,
         progress: &(dyn Fn(PartitionId, u64, u64) + Send + Sync),
     ) -> Result<Arc<Self>, Error> {
-        let Parts { log, store, documents, idempotency, options, metrics } = parts;
-        let catalog = Arc::new(Catalog::default());
-        let mut partitions = Vec::new();
-        for number in 0..log.partition_count() {
-            let id = PartitionId(number);
-            let spaces = (
-                serving_space(&*store, &documents, id).await?,
-                serving_space(&*store, &idempotency, id).await?,
-            );
-            let leveled = level(&*log, id, &spaces, (&documents, &idempotency), progress).await;
-            let (documents_space, applied) = (spaces.0, log.end(id));
-            let partition = Arc::new(Partition::new(
-                id,
-                documents_space,
-                applied,
-                options.queue_bytes_max,
-                Arc::clone(&metrics),
-            ));
-            partitions.push(Arc::clone(&partition));
-            // Also of a partition that is refused: nothing in it may look as if it had never been.
-            load_catalog(&catalog, &*partition.documents()).await?;
-            let level = match leveled {
-                Ok(level) => level,
-                Err(error @ (Error::Corrupt(_) | Error::Unavailable(_))) => {
-                    tracing::error!(partition = %id, %error, "partition refused");
-                    partition.refuse(Some(Error::Corrupt(error.to_string())));
-                    continue;
-                }
-                Err(error) => return Err(error),
+        let partitions = (0..parts.log.partition_count()).map(PartitionId);
+        let mut engine = Self {
+            catalog: Arc::new(Catalog::default()),
+            projections: vec![parts.documents, parts.idempotency],
+            options: parts.options,
+            log: parts.log,
+            store: parts.store,
+            partitions: Vec::new(),
+            metrics: parts.metrics,
+            cluster: parts.cluster,
+            store_trouble: Arc::default(),
+            tasks: Mutex::default(),
+        };
+        for id in partitions {
+            let partition = match engine.cluster.clone() {
+                None => engine.open_alone(id, progress).await?,
+                Some(cluster) => engine.open_shared(id, cluster).await?,
             };
-            let writer = Writer {
-                partition: Arc::clone(&partition),
-                log: Arc::clone(&log),
-                catalog: Arc::clone(&catalog),
-                documents: level.documents,
-                idempotency: level.idempotency,
-                metrics: Arc::clone(&metrics),
-                limits: options.document,
-                idempotency_seconds: options.idempotency_seconds,
-                batch_commands_max: options.batch_commands_max,
-                last_time: level.last_time,
-            };
-            spawn(&partition, writer, options.queue_commands_max)?;
+            engine.partitions.push(partition);
         }
-        let projections = vec![documents, idempotency];
-        Ok(Arc::new(Self { options, log, store, projections, partitions, catalog, metrics }))
+        if engine.cluster.is_some() {
+            let (store, consumer) = (Arc::clone(&engine.store), engine.projections[0].name);
+            let watch = follow::watch_store(store, consumer, Arc::clone(&engine.store_trouble));
+            engine.tasks.lock().push(tokio::spawn(watch));
+        }
+        Ok(Arc::new(engine))
+    }
+
+    /// A partition that only this process writes: with its writer running.
+    async fn open_alone(
+        &self,
+        id: PartitionId,
+        progress: &(dyn Fn(PartitionId, u64, u64) + Send + Sync),
+    ) -> Result<Arc<Partition>, Error> {
+        let spaces = self.spaces(id, true).await?;
+        let registrations = (&self.projections[0], &self.projections[1]);
+        let leveled = level(&*self.log, id, &spaces, registrations, progress).await;
+        let partition = self.partition_at(id, &spaces, self.log.end(id));
+        // Also of a partition that is refused: nothing in it may look as if it had never been.
+        load_catalog(&self.catalog, &*partition.documents()).await?;
+        let level = match leveled {
+            Ok(level) => level,
+            Err(error @ (Error::Corrupt(_) | Error::Unavailable(_))) => {
+                tracing::error!(partition = %id, %error, "partition refused");
+                partition.refuse(Some(Error::Corrupt(error.to_string())));
+                return Ok(partition);
+            }
+            Err(error) => return Err(error),
+        };
+        let writer = Writer {
+            partition: Arc::clone(&partition),
+            log: Arc::clone(&self.log),
+            catalog: Arc::clone(&self.catalog),
+            documents: level.documents,
+            idempotency: level.idempotency,
+            metrics: Arc::clone(&self.metrics),
+            limits: self.options.document,
+            idempotency_seconds: self.options.idempotency_seconds,
+            batch_commands_max: self.options.batch_commands_max,
+            tables_are_remote: false,
+            last_time: level.last_time,
+        };
+        spawn(&partition, writer, self.options.queue_commands_max)?;
+        Ok(partition)
+    }
+
+    /// A partition that any node may write: level with the log, and written here once the group
+    /// says so.
+    async fn open_shared(
+        &self,
+        id: PartitionId,
+        cluster: Cluster,
+    ) -> Result<Arc<Partition>, Error> {
+        let spaces = self.spaces(id, false).await?;
+        // Read before the rows: what is newer in them is met again in the log.
+        let checkpoint = spaces.documents.checkpoint().await?;
+        let end = self.log.refresh_end(id).await?;
+        if checkpoint > end {
+            return Err(Error::AheadOfLog { partition: id.0, checkpoint, end });
+        }
+        let partition = self.partition_at(id, &spaces, checkpoint);
+        partition.set_stored(checkpoint);
+        load_catalog(&self.catalog, &*partition.documents()).await?;
+        follow::advance(&partition, &*self.log, &self.catalog, end).await?;
+        let keeper = Keeper {
+            partition: Arc::clone(&partition),
+            log: Arc::clone(&self.log),
+            catalog: Arc::clone(&self.catalog),
+            spaces,
+            documents: self.projections[0],
+            idempotency: self.projections[1],
+            options: self.options.clone(),
+            metrics: Arc::clone(&self.metrics),
+            cluster,
+        };
+        let (log, catalog) = (Arc::clone(&self.log), Arc::clone(&self.catalog));
+        let follower = follow::follow(Arc::clone(&partition), log, catalog);
+        let tasks = [tokio::spawn(follower), tokio::spawn(keeper.run())];
+        self.tasks.lock().extend(tasks);
+        Ok(partition)
+    }
+
+    fn partition_at(&self, id: PartitionId, spaces: &Spaces, applied: u64) -> Arc<Partition> {
+        Arc::new(Partition::new(
+            id,
+            Arc::clone(&spaces.documents),
+            applied,
+            self.options.queue_bytes_max,
+            Arc::clone(&self.metrics),
+        ))
+    }
+
+    /// The spaces that serve. `alone`: nobody else uses the store, so what is left of others may
+    /// go.
+    async fn spaces(&self, id: PartitionId, alone: bool) -> Result<Spaces, Error> {
+        let store = &*self.store;
+        Ok(Spaces {
+            documents: serving_space(store, &self.projections[0], id, alone).await?,
+            idempotency: serving_space(store, &self.projections[1], id, alone).await?,
+        })
     }
 }
 
 /// A writer blocks on fsync, so it has a thread of its own and keeps no runtime worker waiting.
-fn spawn(partition: &Partition, writer: Writer, queue_max: usize) -> Result<(), Error> {
+/// The result is ready when the writer has ended.
+pub(crate) fn spawn(
+    partition: &Partition,
+    writer: Writer,
+    queue_max: usize,
+) -> Result<oneshot::Receiver<()>, Error> {
     let (sender, mailbox) = mpsc::channel(queue_max);
+    let (running, ended) = oneshot::channel();
     let runtime = tokio::runtime::Handle::current();
     let thread = std::thread::Builder::new()
         .name(format!("writer-{}", partition.id))
-        .spawn(move || runtime.block_on(writer.run(mailbox)))
+        .spawn(move || {
+            runtime.block_on(writer.run(mailbox));
+            drop(running);
+        })
         .map_err(|error| Error::Unavailable(format!("can't start a writer: {error}")))?;
     partition.start(sender, thread);
-    Ok(())
+    Ok(ended)
 }
 
 /// The space that serves reads; a new one where there is none, or where the projection has a newer
@@ -121,6 +217,7 @@ async fn serving_space(
     store: &dyn Store,
     registration: &Registration,
     partition: PartitionId,
+    alone: bool,
 ) -> Result<Arc<dyn Space>, Error> {
     let active = store.active(registration.name, partition).await?;
     let generation = match active {
@@ -133,7 +230,8 @@ async fn serving_space(
         store.activate(&id).await?;
     }
     // What an older version or an unfinished rebuild left behind.
-    for other in store.list(registration.name).await? {
+    let others = if alone { store.list(registration.name).await? } else { Vec::new() };
+    for other in others {
         if other.partition == partition && other.generation != generation {
             store.remove(&other).await?;
         }
@@ -144,13 +242,13 @@ async fn serving_space(
 async fn level(
     log: &dyn EventLog,
     id: PartitionId,
-    spaces: &(Arc<dyn Space>, Arc<dyn Space>),
+    spaces: &Spaces,
     registrations: (&Registration, &Registration),
     progress: &(dyn Fn(PartitionId, u64, u64) + Send + Sync),
 ) -> Result<Level, Error> {
     let end = log.end(id);
-    let mut documents = open(registrations.0, &spaces.0).await?;
-    let mut idempotency = open(registrations.1, &spaces.1).await?;
+    let mut documents = open(registrations.0, &spaces.documents).await?;
+    let mut idempotency = open(registrations.1, &spaces.idempotency).await?;
     for consumer in [&mut documents, &mut idempotency] {
         if consumer.next() > end {
             // A damaged log ends early, too, and says so when it is read.
@@ -170,7 +268,7 @@ async fn level(
     let mut last_time = Timestamp::default();
     if end > log.start(id) {
         let limit = ReadLimit { events_max: 1, bytes_max: 1 };
-        let last = log.read(id, end - 1, limit).await?;
+        let last = log.read(id, end - 1, limit).await?.events;
         // Not past now: a clock that was wrong, or an import, must not carry the log away with it.
         last_time = last.first().map_or(last_time, |last| last.event.time.min(clock::now()));
     }

@@ -62,13 +62,36 @@ pub enum Error {
         /// The offset that the next event will get.
         end: Offset,
     },
-    /// The topic on disk does not fit what was asked for: another partition count, an unknown
-    /// format, a lock held.
+    /// The topic does not fit what was asked for: another partition count, an unknown format, a
+    /// lock held, settings that would lose events.
     #[error("cannot open the log at {path}: {reason}")]
     Open {
-        /// The folder.
+        /// The folder, or the topic and its brokers.
         path: String,
         /// Why.
+        reason: String,
+    },
+    /// Another node has taken the partition over: what became of the batch is not known, and
+    /// nothing more may be appended before taking over again.
+    #[error("another node writes partition {partition} now")]
+    Fenced {
+        /// The partition.
+        partition: PartitionId,
+    },
+    /// It is not known what became of the batch; nothing more may be appended before taking over
+    /// again.
+    #[error("it is not known whether partition {partition} has the batch: {reason}")]
+    Unsure {
+        /// The partition.
+        partition: PartitionId,
+        /// What happened, for an operator.
+        reason: String,
+    },
+    /// The brokers that hold the log can't be reached, or don't answer in time. Nothing was
+    /// written; a later try may pass.
+    #[error("the log can't be reached: {reason}")]
+    Unreachable {
+        /// What was tried and what happened, for an operator.
         reason: String,
     },
     /// The operating system said no.

@@ -5,9 +5,12 @@
 pub mod conformance;
 pub mod embedded;
 mod error;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod memory;
 pub mod metrics;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -47,6 +50,15 @@ impl ReadLimit {
     }
 }
 
+/// What a read found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Read {
+    /// In order of their offsets, which may have holes: not every record of a log counts.
+    pub events: Vec<Arc<Recorded>>,
+    /// Where to read on: past the last event, and past whatever does not count behind it.
+    pub next: Offset,
+}
+
 /// What a topic keeps. `None` keeps for ever.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Retention {
@@ -72,6 +84,30 @@ fn no_partition(partition: PartitionId) -> Error {
     Error::Refused { partition, reason: "the topic has no such partition".to_owned() }
 }
 
+/// Shares the partitions of a topic out among the nodes that write.
+#[async_trait]
+pub trait Membership: Send + Sync + 'static {
+    /// The partitions that this node is to write. One that leaves the set must be released soon:
+    /// another node waits for it.
+    fn assigned(&self) -> watch::Receiver<BTreeSet<PartitionId>>;
+
+    /// Tells that this node has stopped writing a partition that left the set.
+    fn released(&self, partition: PartitionId);
+
+    /// Where the node that writes a partition can be reached, as it gave its address, as far as is
+    /// known; `None` when nobody writes it now. With `fresh`, what was known before is not
+    /// relied on.
+    ///
+    /// Errors: [`Error::Unreachable`].
+    async fn owner(&self, partition: PartitionId, fresh: bool) -> Result<Option<String>, Error>;
+
+    /// Leaves the group, so that others take over at once. The set is empty from here on.
+    async fn leave(&self);
+
+    /// What keeps this node out of the group, for an operator.
+    fn trouble(&self) -> Option<String>;
+}
+
 /// One topic: ordered, durable partitions of events.
 #[async_trait]
 pub trait EventLog: Send + Sync + 'static {
@@ -81,11 +117,40 @@ pub trait EventLog: Send + Sync + 'static {
     /// The oldest offset still kept; equals `end` when the partition is empty.
     fn start(&self, partition: PartitionId) -> Offset;
 
-    /// The offset that the next event will get. Everything below it is durable.
+    /// The end of what can be read here. Everything below it is durable and will never be undone.
     fn end(&self, partition: PartitionId) -> Offset;
 
     /// Follows `end` without polling. The value may jump over several events at once.
     fn watch_end(&self, partition: PartitionId) -> watch::Receiver<Offset>;
+
+    /// Waits until everything that was acknowledged to any node before this call can be read here;
+    /// returns the end then. Where there is one node only, that is at once.
+    ///
+    /// Errors: [`Error::Unreachable`].
+    async fn refresh_end(&self, partition: PartitionId) -> Result<Offset, Error> {
+        Ok(self.end(partition))
+    }
+
+    /// Makes the caller the partition's only writer: from here on nothing that an earlier writer
+    /// appends counts. Returns the end, all of which can be read; the next event follows on it.
+    /// To be called before the first `append` and again after an append that failed by
+    /// [`Error::Fenced`] or [`Error::Unsure`]. `node` is where other nodes reach this one.
+    ///
+    /// Errors: [`Error::Unreachable`]; nothing has changed then that another call would not mend.
+    async fn take_over(&self, partition: PartitionId, node: &str) -> Result<Offset, Error> {
+        let _ = node;
+        Ok(self.end(partition))
+    }
+
+    /// Stops writing a partition: what is still under way is dropped where that is possible.
+    fn resign(&self, partition: PartitionId) {
+        let _ = partition;
+    }
+
+    /// What is wrong with the log as a whole, for an operator: which brokers can't be reached.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
 
     /// Appends `events` as one group commit and returns them with their positions once all are
     /// durable.
@@ -94,26 +159,29 @@ pub trait EventLog: Send + Sync + 'static {
     ///
     /// Errors: [`Error::Full`] (nothing written, try later), [`Error::Unfit`] (nothing written,
     /// this batch never can be), [`Error::Refused`] or [`Error::Corrupt`] (the partition no longer
-    /// serves), [`Error::Io`] (not known whether anything was written).
+    /// serves), [`Error::Io`] and [`Error::Unsure`] (not known whether anything was written),
+    /// [`Error::Fenced`] (the same, because another node writes now).
     async fn append(
         &self,
         partition: PartitionId,
         events: Vec<Event>,
     ) -> Result<Vec<Arc<Recorded>>, Error>;
 
-    /// Reads on from `from`, in order; empty only when `from` is the end. A transaction may be cut
-    /// by the limit: whoever must see it whole reads on. An event's data may share a larger buffer
-    /// with its neighbours: whoever keeps an event for long copies the data.
+    /// Reads on from `from`, in order; `next` is `from` only when that is the end. There may be no
+    /// events although there is something to read on from. A transaction may be cut by the limit:
+    /// whoever must see it whole reads on. An event's data may share a larger buffer with its
+    /// neighbours: whoever keeps an event for long copies the data.
     ///
     /// Errors: [`Error::Trimmed`] when `from` is older than `start`, [`Error::BeyondEnd`] when it
     /// is past `end`, [`Error::Corrupt`] with the offset of a record that fails its checksum,
-    /// [`Error::Refused`] for a partition that the topic does not have, [`Error::Io`].
+    /// [`Error::Refused`] for a partition that the topic does not have, [`Error::Io`],
+    /// [`Error::Unreachable`].
     async fn read(
         &self,
         partition: PartitionId,
         from: Offset,
         limit: ReadLimit,
-    ) -> Result<Vec<Arc<Recorded>>, Error>;
+    ) -> Result<Read, Error>;
 
     /// The first offset whose event is later than `time`; `end` when there is none. Relies on the
     /// writer's promise that times never go back within a partition.

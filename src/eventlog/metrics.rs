@@ -21,6 +21,7 @@ pub struct Metrics {
     append_events: IntCounterVec,
     segments: IntGaugeVec,
     bytes: IntGaugeVec,
+    tail_lag: IntGaugeVec,
 }
 
 impl Metrics {
@@ -41,13 +42,24 @@ impl Metrics {
             append_events: counter("append_events_total", "Events that were appended.")?,
             segments: gauge("segments", "Segment files on disk.")?,
             bytes: gauge("bytes", "Bytes of all segment files.")?,
+            tail_lag: gauge(
+                "tail_lag_records",
+                "Records that the brokers have and this node has not read yet.",
+            )?,
         };
         registry.register(Box::new(metrics.append_seconds.clone()))?;
         registry.register(Box::new(metrics.append_bytes.clone()))?;
         registry.register(Box::new(metrics.append_events.clone()))?;
         registry.register(Box::new(metrics.segments.clone()))?;
         registry.register(Box::new(metrics.bytes.clone()))?;
+        registry.register(Box::new(metrics.tail_lag.clone()))?;
         Ok(metrics)
+    }
+
+    /// How far the reader of a topic's tail is behind the brokers, in records.
+    #[cfg(feature = "kafka")]
+    pub(crate) fn tail_lag(&self, topic: &str) -> IntGauge {
+        self.tail_lag.with_label_values(&[topic])
     }
 
     /// The numbers of one topic.

@@ -108,11 +108,33 @@ pub(crate) fn range(table: &'static Table, scan: &Scan) -> Result<Range, Error> 
     Ok(range)
 }
 
-/// The columns that are not in the key. Errors when `row` does not fit the table.
-pub(crate) fn encode_row(table: &'static Table, row: &[Value]) -> Result<Vec<u8>, Error> {
+/// Errors when `row` does not fit the table. Its key is `encode_key`'s to check.
+#[cfg(feature = "cql")]
+pub(crate) fn check_row(table: &'static Table, row: &[Value]) -> Result<(), Error> {
+    check_len(table, row)?;
+    for (column, value) in table.columns.iter().zip(&row[table.key_len()..]) {
+        match (column.kind, value) {
+            (_, Value::Null)
+            | (Kind::Text, Value::Text(_))
+            | (Kind::Json, Value::Json(_))
+            | (Kind::Int | Kind::Time, Value::Int(_))
+            | (Kind::Bool, Value::Bool(_)) => {}
+            _ => return Err(misfit(table, column, value)),
+        }
+    }
+    Ok(())
+}
+
+fn check_len(table: &'static Table, row: &[Value]) -> Result<(), Error> {
     if row.len() != table.row_len() {
         return Err(invalid(table, format!("{} of {} columns", row.len(), table.row_len())));
     }
+    Ok(())
+}
+
+/// The columns that are not in the key. Errors when `row` does not fit the table.
+pub(crate) fn encode_row(table: &'static Table, row: &[Value]) -> Result<Vec<u8>, Error> {
+    check_len(table, row)?;
     let values = &row[table.key_len()..];
     let mut out = Vec::with_capacity(values.iter().map(size_hint).sum());
     out.resize(null_bytes(table), 0);

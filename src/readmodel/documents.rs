@@ -95,8 +95,10 @@ pub static IDEMPOTENCY_BY_TIME: Table = Table {
 };
 
 /// Every table of the documents consumer.
-pub static TABLES: [&Table; 6] =
-    [&PROJECTS, &DOCUMENTS, &HISTORY, &COLLECTIONS, &IDEMPOTENCY, &IDEMPOTENCY_BY_TIME];
+pub static TABLES: [&Table; 4] = [&PROJECTS, &DOCUMENTS, &HISTORY, &COLLECTIONS];
+
+/// Every table of the idempotency consumer.
+pub static IDEMPOTENCY_TABLES: [&Table; 2] = [&IDEMPOTENCY, &IDEMPOTENCY_BY_TIME];
 
 /// A row of [`PROJECTS`].
 #[derive(Debug, Clone, PartialEq, Eq)]

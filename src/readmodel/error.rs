@@ -4,6 +4,8 @@
 
 use std::io;
 
+use crate::SpaceId;
+
 /// A failure of the read model.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -20,6 +22,20 @@ pub enum Error {
     Locked {
         /// The folder.
         path: String,
+    },
+    /// The database is not made ready for this version: no keyspace, another schema version, no
+    /// right to it, a limit too low. Trying again does not help: an operator must act.
+    #[error("the read model's database is not ready: {reason}")]
+    Setup {
+        /// What was found, and what to do about it.
+        reason: String,
+    },
+    /// The space was removed while others went on using its tables, so its rows are still there.
+    /// Build under another generation.
+    #[error("space {space} was removed, and its rows are still there; use another generation")]
+    Removed {
+        /// The space.
+        space: SpaceId,
     },
     /// Stored bytes are not what was written. Drop the space and rebuild it from the log.
     #[error("the read model is corrupt: {what}")]
@@ -40,6 +56,13 @@ pub enum Error {
         what: String,
         /// The system's answer.
         source: io::Error,
+    },
+    /// The store does not answer: not reachable, too slow, or too few replicas. What was to be
+    /// written may be there or not. The same call may pass later: repeat it.
+    #[error("the read model is unavailable: {what}")]
+    Unavailable {
+        /// What was being done and what stood in the way, for an operator.
+        what: String,
     },
     /// The store was closed, or its space dropped: shutdown or a rebuild has overtaken the caller.
     #[error("the read model is closed")]

@@ -5,6 +5,8 @@
 mod codec;
 #[cfg(test)]
 mod conformance;
+#[cfg(feature = "cql")]
+pub mod cql;
 mod digest;
 pub mod documents;
 pub mod embedded;
@@ -19,7 +21,7 @@ use async_trait::async_trait;
 use domain::{Offset, PartitionId};
 
 pub use error::Error;
-pub use table::{Column, Kind, Row, Table, Value};
+pub use table::{Column, Declared, Kind, Row, Table, Value};
 
 /// Names one generation of one consumer's tables for one partition of the log.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,6 +41,11 @@ impl fmt::Display for SpaceId {
 }
 
 /// One change of one row. A put replaces the whole row.
+///
+/// It carries the offset of the event that caused it. Where several processes may write the same
+/// row, that orders their writes: one of an older event never undoes one of a newer. So it must be
+/// the event's own, however events are cut into batches, and never fall from one write of a row to
+/// the next.
 #[derive(Debug, Clone)]
 pub enum Write {
     /// Insert or replace.
@@ -47,6 +54,8 @@ pub enum Write {
         table: &'static Table,
         /// Every key column, in order, then every other column.
         row: Row,
+        /// The event that caused it.
+        offset: Offset,
     },
     /// Delete; no error when the row is not there.
     Delete {
@@ -54,6 +63,8 @@ pub enum Write {
         table: &'static Table,
         /// Every key column, in order.
         key: Vec<Value>,
+        /// The event that caused it.
+        offset: Offset,
     },
 }
 
@@ -110,11 +121,14 @@ pub trait Store: Send + Sync + 'static {
 /// The tables of one consumer for one partition.
 #[async_trait]
 pub trait Space: Reader {
-    /// Stores rows and checkpoint together: after a crash either both are there or neither.
+    /// Stores rows and checkpoint: never the checkpoint without the rows. Where views are exact,
+    /// after a crash either both are there or neither. Where they are not, rows may be there
+    /// without their checkpoint; committing the same events again, however cut, mends it.
     async fn commit(&self, batch: Batch) -> Result<(), Error>;
 
-    /// What the space holds now, unmoved by later commits.
-    fn view(&self) -> Arc<dyn Reader>;
+    /// What the space holds now. The view's checkpoint stays as it is now, and every row is shown
+    /// as of that checkpoint or newer, never older. Where [`Reader::is_exact`], no row is newer.
+    async fn view(&self) -> Result<Arc<dyn Reader>, Error>;
 }
 
 /// Reading rows, from a space as it is or from a view of it.
@@ -132,4 +146,8 @@ pub trait Reader: Send + Sync + 'static {
     /// SHA-256 over every row of every table in key order, without the checkpoint: equal for equal
     /// rows, whichever engine holds them. Reads everything there is.
     async fn digest(&self) -> Result<[u8; 32], Error>;
+
+    /// Whether later commits never show in a view. If not, a reader that wants one moment must look
+    /// at what a row says of its own offset. A space answers for its views.
+    fn is_exact(&self) -> bool;
 }

@@ -114,11 +114,11 @@ type Checked = (Vec<u8>, Option<(&'static Table, Row)>);
 
 fn check(write: Write) -> Result<Checked, Error> {
     match write {
-        Write::Put { table, row } => {
+        Write::Put { table, row, .. } => {
             codec::encode_row(table, &row)?;
             Ok((codec::encode_key(table, &row[..table.key_len()])?, Some((table, row))))
         }
-        Write::Delete { table, key } => Ok((codec::encode_key(table, &key)?, None)),
+        Write::Delete { table, key, .. } => Ok((codec::encode_key(table, &key)?, None)),
     }
 }
 
@@ -141,8 +141,8 @@ impl crate::Space for Space {
         Ok(())
     }
 
-    fn view(&self) -> Arc<dyn Reader> {
-        Arc::new(View(Arc::clone(&self.0.rows.read())))
+    async fn view(&self) -> Result<Arc<dyn Reader>, Error> {
+        Ok(Arc::new(View(Arc::clone(&self.0.rows.read()))))
     }
 }
 
@@ -164,6 +164,10 @@ impl Reader for Space {
         let rows = Arc::clone(&self.0.rows.read());
         rows.digest()
     }
+
+    fn is_exact(&self) -> bool {
+        true
+    }
 }
 
 struct View(Arc<Rows>);
@@ -184,6 +188,10 @@ impl Reader for View {
 
     async fn digest(&self) -> Result<[u8; 32], Error> {
         self.0.digest()
+    }
+
+    fn is_exact(&self) -> bool {
+        true
     }
 }
 

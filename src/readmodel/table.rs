@@ -55,6 +55,17 @@ impl Table {
     }
 }
 
+/// The tables of one consumer, for engines that must make them before the first row comes.
+#[derive(Debug, Clone, Copy)]
+pub struct Declared {
+    /// The consumer's name.
+    pub consumer: &'static str,
+    /// The version of its tables: the upper half of the generations that it builds.
+    pub version: u16,
+    /// Its tables.
+    pub tables: &'static [&'static Table],
+}
+
 /// One value; its kind must be its column's. Key columns are Text, Int or Time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {

@@ -24,6 +24,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         what: Rebuild,
     },
+    /// Make or bring up to date the keyspace and the tables of a cluster. Can be repeated.
+    Migrate(ConfigFile),
     /// Check the log record by record. The server must be stopped.
     Verify(Storage),
     /// Show a project's events, one line each.
@@ -63,6 +65,9 @@ pub(crate) struct Serve {
     /// Where clients reach it [default: 127.0.0.1:8080].
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) listen: Option<String>,
+    /// What this node of a cluster does [default: api,writer,realtime].
+    #[arg(long, value_name = "ROLES")]
+    pub(crate) roles: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -227,6 +232,8 @@ mod tests {
             "headwater health --url http://127.0.0.1:8080",
             "headwater config check --config h.toml",
             "headwater config show",
+            "headwater migrate --config h.toml",
+            "headwater serve --roles api,realtime",
             "headwater openapi",
         ] {
             assert!(parse(line).is_ok(), "{line}");

@@ -1,8 +1,10 @@
 //! Opens log and tables, brings the engine up on a runtime of its own, and closes all of it again.
-//! Tables that do not open are wiped: the engine fills them from the log. The log is never
-//! touched.
+//! Tables of this machine that do not open are wiped: the engine fills them from the log. The log
+//! is never touched. Where log and tables are on other machines, waits for them.
 
 pub(crate) mod files;
+mod peers;
+mod shared;
 mod storage;
 pub(crate) mod web;
 
@@ -15,13 +17,22 @@ use parking_lot::Mutex;
 use prometheus::Registry;
 use prometheus::process_collector::ProcessCollector;
 use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
 
 use crate::config::Config;
 
+pub(crate) use shared::table_options;
 pub(crate) use storage::TOPIC;
 
 /// Fewer would let one busy task hold up the others.
 const ENGINE_THREADS_MIN: usize = 2;
+/// How long a node relies on who writes a partition before it asks again.
+const OWNERS_AGE_MAX: Duration = Duration::from_secs(1);
+/// Room for a command that is on its way by then.
+const HEARSAY_MARGIN: Duration = Duration::from_millis(200);
+/// Between two tries to reach log and tables.
+const JOIN_PAUSE_MIN: Duration = Duration::from_millis(250);
+const JOIN_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// Between two lines on how far a catch-up is.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
 /// What may still run on the engine's runtime when all is closed.
@@ -34,16 +45,35 @@ pub(crate) struct Node {
     pub(crate) runtime: Runtime,
 }
 
+/// A node on its way up: what there is before the engine.
+pub(crate) struct Opening {
+    pub(crate) registry: Registry,
+    pub(crate) runtime: Runtime,
+}
+
+impl Opening {
+    /// Starts the engine's threads.
+    pub(crate) fn new(config: &Config) -> anyhow::Result<Self> {
+        let registry = Registry::new();
+        registry.register(Box::new(ProcessCollector::for_self()))?;
+        Ok(Self { registry, runtime: runtime(config.engine.threads)? })
+    }
+
+    /// The node, once it has an engine.
+    pub(crate) fn with(self, engine: Arc<engine::Engine>) -> Node {
+        Node { engine, registry: self.registry, runtime: self.runtime }
+    }
+}
+
 /// Called with partition, next offset and end.
 pub(crate) type Progress<'a> = dyn Fn(PartitionId, u64, u64) + Send + Sync + 'a;
 
 impl Node {
     /// Opens everything and levels the tables with the log.
     pub(crate) fn start(config: &Config, progress: &Progress<'_>) -> anyhow::Result<Self> {
-        let registry = Registry::new();
-        registry.register(Box::new(ProcessCollector::for_self()))?;
-        let runtime = runtime(config.engine.threads)?;
-        let log = storage::log(&config.log, &registry)?;
+        let opening = Opening::new(config)?;
+        let Opening { registry, runtime } = &opening;
+        let log = storage::log(&config.log, registry)?;
         let store = runtime.block_on(storage::store(&config.readmodel, &*log))?;
         let parts = engine::Parts {
             log,
@@ -51,11 +81,61 @@ impl Node {
             documents: consumers::DOCUMENTS,
             idempotency: consumers::IDEMPOTENCY,
             options: options(config),
-            metrics: Arc::new(engine::Metrics::register(&registry)?),
+            metrics: Arc::new(engine::Metrics::register(registry)?),
+            cluster: None,
         };
         let started = runtime.block_on(engine::Engine::start(parts, progress));
         let engine = started.map_err(|error| refused(error, config))?;
-        Ok(Self { engine, registry, runtime })
+        Ok(opening.with(engine))
+    }
+
+    /// Opens what other nodes share, and waits for what can't be reached; `waits` is told why.
+    pub(crate) async fn join(
+        registry: &Registry,
+        config: &Config,
+        admin_key: &str,
+        listen: &str,
+        waits: &(dyn Fn(String) + Send + Sync),
+    ) -> anyhow::Result<Arc<engine::Engine>> {
+        let log_metrics = eventlog::metrics::Metrics::new(registry)?;
+        let metrics = Arc::new(engine::Metrics::register(registry)?);
+        let handle = tokio::runtime::Handle::current();
+        let peers = Arc::new(peers::HttpPeers::new(admin_key, handle)?);
+        let mut pause = JOIN_PAUSE_MIN;
+        loop {
+            let opened = async {
+                let shared = shared::open(config, listen, &log_metrics).await?;
+                let cluster = engine::Cluster {
+                    node: shared.node,
+                    membership: Arc::clone(&shared.membership),
+                    peers: Arc::clone(&peers) as _,
+                };
+                let parts = engine::Parts {
+                    log: shared.log,
+                    store: shared.store,
+                    documents: consumers::DOCUMENTS,
+                    idempotency: consumers::IDEMPOTENCY,
+                    options: options(config),
+                    metrics: Arc::clone(&metrics),
+                    cluster: Some(cluster),
+                };
+                let started = engine::Engine::start(parts, &|_, _, _| ()).await;
+                if started.is_err() {
+                    shared.membership.leave().await;
+                }
+                Ok::<_, shared::Failed>(started?)
+            };
+            match opened.await {
+                Ok(engine) => return Ok(engine),
+                Err(shared::Failed::Ends(error)) => return Err(error),
+                Err(shared::Failed::Waits(reason)) => {
+                    tracing::warn!(reason, "waiting for log and tables");
+                    waits(reason);
+                }
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(JOIN_PAUSE_MAX);
+        }
     }
 
     /// Applies the log's retention from now on, if it has any.
@@ -76,6 +156,25 @@ impl Node {
                 }
             }
         });
+    }
+
+    /// At the signal, begins to give this node's partitions up, while requests are still answered.
+    /// The results are ready when that has begun, and when every node has heard of it.
+    pub(crate) fn hand_over_when(
+        &self,
+        signal: oneshot::Receiver<()>,
+    ) -> (oneshot::Receiver<()>, oneshot::Receiver<()>) {
+        let ((begin, begun), (end, ended)) = (oneshot::channel(), oneshot::channel());
+        let engine = Arc::clone(&self.engine);
+        self.runtime.spawn(async move {
+            let _ = signal.await;
+            let _ = begin.send(());
+            engine.hand_over().await;
+            // Another node may rely on what it knew for so long, and must not find a closed door.
+            tokio::time::sleep(OWNERS_AGE_MAX + HEARSAY_MARGIN).await;
+            let _ = end.send(());
+        });
+        (begun, ended)
     }
 
     /// Finishes what the writers have and closes log and tables, within `wait_max`.

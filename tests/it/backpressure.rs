@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde_json::json;
 
-use crate::harness::Setup;
+use harness::Setup;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_queue_answers_busy_and_loses_nothing() {
@@ -49,15 +49,15 @@ async fn more_connections_than_allowed_are_refused_as_busy() {
         .set("HEADWATER__REALTIME__HEARTBEAT_S", 1);
     let server = setup.start().await;
     let project = server.project("demo").await;
-    let first = crate::harness::Sse::open(&project, "collection=c", None).await;
-    let _second = crate::harness::Socket::connect(&project).await;
+    let first = harness::Sse::open(&project, "collection=c", None).await;
+    let _second = harness::Socket::connect(&project).await;
     let path = project.path("/realtime/events?collection=c");
     project.client.get(&path).refused(503, "busy").await;
-    assert!(crate::harness::Socket::open(&project).await.is_err());
+    assert!(harness::Socket::open(&project).await.is_err());
     project.write("c", "d", &json!({})).await;
     drop(first);
-    crate::harness::eventually("a seat", || async {
-        crate::harness::Socket::try_connect(&project).await.is_ok()
+    harness::eventually("a seat", || async {
+        harness::Socket::try_connect(&project).await.is_ok()
     })
     .await;
 }

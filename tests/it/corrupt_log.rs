@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use crate::harness::{Project, Server, Setup, files_below};
+use harness::{Project, Server, Setup, files_below};
 
 /// Writes enough for a middle; two projects in different partitions.
 async fn two_partitions(server: &Server) -> (Project, Project) {
@@ -57,7 +57,7 @@ async fn a_record_damaged_in_the_middle_stops_its_partition_only() {
     flip(&path, middle);
     let verified = setup.run(&["verify", "--data", setup.data().to_str().expect("UTF-8")]).await;
     assert_eq!(verified.status.code(), Some(1));
-    let told = crate::harness::server::printed(&verified);
+    let told = harness::server::printed(&verified);
     for _ in 0..2 {
         let server = setup.start().await;
         let (hurt, well) = (hurt.at(&server.url), well.at(&server.url));

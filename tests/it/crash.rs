@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::harness::{Project, Server, Setup, within};
+use harness::{Project, Server, Setup, within};
 use ledger::Ledger;
 use subscriber::{Subscriber, Target};
 use work::SHARED;

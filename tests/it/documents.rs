@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Project, Server, Setup};
+use harness::{Project, Server, Setup};
 
 async fn started() -> (Server, Project) {
     let server = Setup::new().start().await;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Project, Server, Setup, eventually};
+use harness::{Project, Server, Setup, eventually};
 
 const DISK_BYTES: u64 = 192 << 20;
 

@@ -4,7 +4,7 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{Server, Setup, within};
+use harness::{Server, Setup, within};
 
 /// Sends bytes as they are, ends the stream, and returns what came back.
 async fn send(server: &Server, bytes: &[u8]) -> String {
@@ -54,7 +54,7 @@ async fn paths_of_any_bytes_are_refused_as_problems() {
         &many,
         &query,
     ] {
-        let key = crate::harness::ADMIN_KEY;
+        let key = harness::ADMIN_KEY;
         let head = format!("GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n");
         let answer = send(&server, format!("{head}Connection: close\r\n\r\n").as_bytes()).await;
         let shown = &path[..path.len().min(80)];

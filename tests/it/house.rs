@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
-use crate::harness::root;
+use harness::root;
 
 /// What each of our crates may know of the others, tests left out.
 const KNOWS: [(&str, &[&str]); 9] = [

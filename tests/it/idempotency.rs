@@ -4,8 +4,8 @@
 use futures_util::future::join_all;
 use serde_json::json;
 
-use crate::harness::client::Request;
-use crate::harness::{Answer, Project, Setup, events_of};
+use harness::client::Request;
+use harness::{Answer, Project, Setup, events_of};
 
 /// Every kind of write, each with a key of its own, on documents of its own.
 fn writes(project: &Project) -> Vec<Request> {

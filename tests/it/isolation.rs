@@ -3,10 +3,11 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Project, Server, Setup, Socket, sse};
+use harness::{Client, Project, Server, Setup, Socket, sse};
 
 /// Routes for the server's administrator only.
-const ADMIN_ONLY: [&str; 4] = [
+const ADMIN_ONLY: [&str; 5] = [
+    "GET /v1/admin/cluster",
     "GET /v1/projects",
     "POST /v1/projects",
     "DELETE /v1/projects/{project}",

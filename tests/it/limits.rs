@@ -5,7 +5,7 @@ use futures_util::stream;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Project, Server, Setup};
+use harness::{Answer, Project, Server, Setup};
 
 const DOCUMENT_BYTES_MAX: usize = 1 << 20;
 const BODY_BYTES_MAX: usize = 8 << 20;

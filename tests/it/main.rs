@@ -7,7 +7,6 @@ mod crash;
 mod documents;
 mod full_disk;
 mod garbage;
-mod harness;
 mod history;
 mod house;
 mod idempotency;

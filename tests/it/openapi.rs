@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::harness::{ADMIN_KEY, Setup, root};
+use harness::{ADMIN_KEY, Setup, root};
 
 /// Requests made up for each operation.
 const EXAMPLES: &str = "25";
@@ -87,7 +87,7 @@ async fn made_up_requests_get_only_documented_answers() {
         .kill_on_drop(true);
     let output = tokio::time::timeout(WAIT_MAX, command.output()).await;
     let output = output.expect("schemathesis takes too long").expect("schemathesis starts");
-    let text = crate::harness::server::printed(&output);
+    let text = harness::server::printed(&output);
     assert!(output.status.success(), "{text}");
     server.admin().get("/readyz").expect(200).await;
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::harness::{Setup, within};
+use harness::{Setup, within};
 
 #[tokio::test]
 async fn health_and_readiness_are_told_to_anybody() {
@@ -74,7 +74,7 @@ async fn a_wrong_setting_is_refused_by_name_and_place() {
             [&["serve", "--data", "d", "--listen", "127.0.0.1:0"][..], &["config", "check"]]
         {
             let output = setup.run(&[command, &["--config", path]].concat()).await;
-            let told = crate::harness::server::printed(&output);
+            let told = harness::server::printed(&output);
             assert!(!output.status.success(), "{text}: {told}");
             assert!(names.iter().all(|name| told.contains(name)), "{text}: {told}");
             // What is no TOML is shown with its place; all else takes one line.
@@ -219,7 +219,7 @@ async fn a_correlation_id_goes_from_the_request_to_the_event_and_the_log() {
     server.terminate();
     within("the last line", server.log.find(|line| line.contains("stopped").then_some(()))).await;
     let text = server.log.text();
-    for secret in ["never-logged", token.as_str(), crate::harness::ADMIN_KEY] {
+    for secret in ["never-logged", token.as_str(), harness::ADMIN_KEY] {
         assert!(!text.contains(secret), "{secret} is in the log");
     }
     assert!(server.log.records().len() == text.lines().count(), "every line is JSON");
@@ -239,7 +239,7 @@ async fn what_dev_prints_can_be_copied_and_works() {
     let mut shell = tokio::process::Command::new("sh");
     shell.args(["-e", "-c", &printed[start..end]]).kill_on_drop(true);
     let output = within("the next step", shell.output()).await.expect("a shell");
-    let told = crate::harness::server::printed(&output);
+    let told = harness::server::printed(&output);
     assert!(output.status.success(), "{told}");
     assert!(told.contains("\"version\":1") && told.contains("\"data\":{\"text\""), "{told}");
     server.stop().await;

@@ -7,7 +7,7 @@ mod slow;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Project, Server, Setup, Socket, Sse, sse};
+use harness::{Project, Server, Setup, Socket, Sse, sse};
 
 async fn started() -> (Server, Project) {
     let server = Setup::new().start().await;

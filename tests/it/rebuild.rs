@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::harness::{ADMIN_KEY, Project, Server, Setup, files_below};
+use harness::{ADMIN_KEY, Project, Server, Setup, files_below};
 
 /// A project with a life: documents made, changed, deleted, restored, and configuration.
 async fn lived(server: &Server) -> Project {
@@ -109,7 +109,7 @@ async fn a_verification_notices_tables_that_differ() {
     server.stop().await;
     std::fs::rename(other.data().join("tables"), setup.data().join("tables")).expect("tables");
     let output = setup.run(&["rebuild", "documents", "--verify", "--data", &data(&setup)]).await;
-    assert_eq!(output.status.code(), Some(1), "{}", crate::harness::server::printed(&output));
+    assert_eq!(output.status.code(), Some(1), "{}", harness::server::printed(&output));
     // The rebuilt tables are what the log says, whatever was there before.
     setup.run_ok(&["rebuild", "documents", "--verify", "--data", &data(&setup)]).await;
 }
@@ -279,7 +279,7 @@ async fn documents_are_exported_and_imported_as_lines() {
         .expect("a file");
     let output = setup.run(&[&args[..], &target].concat()).await;
     assert!(!output.status.success());
-    let text = crate::harness::server::printed(&output);
+    let text = harness::server::printed(&output);
     assert!(text.contains('2'), "the bad line is named: {text}");
 }
 

@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::harness::{Project, Server, Setup, events_of};
+use harness::{Project, Server, Setup, events_of};
 
 async fn started() -> (Server, Project) {
     let server = Setup::new().start().await;

@@ -21,7 +21,8 @@ impl From<engine::Error> for Problem {
             Error::Trimmed { .. } => Self::new(Code::HistoryTrimmed, text),
             Error::NotFound(_) => Self::new(Code::NotFound, text),
             // Paths, offsets and the like are for the operator.
-            Error::Unavailable(_)
+            Error::NotOwner
+            | Error::Unavailable(_)
             | Error::AheadOfLog { .. }
             | Error::BehindTrimmed { .. }
             | Error::ReadModel(_)

@@ -209,9 +209,9 @@ impl CommitWrite<'_> {
             }
             Some(version) => ExpectedVersion::Exact(version),
         };
-        let id = match (self.id, self.op) {
-            (Some(id), _) => id,
-            (None, CommitOp::Create) => new_id()?,
+        let (id, expected) = match (self.id, self.op) {
+            (Some(id), _) => (id, expected),
+            (None, CommitOp::Create) => (new_id()?, ExpectedVersion::Fresh),
             (None, _) => return Err(Problem::body(at("id"), format!("{name} needs an id"))),
         };
         Ok(Write { collection: self.collection, id, op, expected })

@@ -69,10 +69,13 @@ pub(crate) struct DocumentPage {
 pub(crate) async fn create(mut call: Call) -> Answer {
     let scope = call.past_rules()?;
     let collection = call.collection()?;
-    let id = call.query(&["id"])?.id("id", DocumentId::new)?.map_or_else(new_id, Ok)?;
+    let (id, expected) = match call.query(&["id"])?.id("id", DocumentId::new)? {
+        Some(id) => (id, ExpectedVersion::Any),
+        None => (new_id()?, ExpectedVersion::Fresh),
+    };
     let body = call.body(JSON).await?;
     let op = Op::Create(data(&call, &body)?);
-    let write = Write { collection: collection.clone(), id, op, expected: ExpectedVersion::Any };
+    let write = Write { collection: collection.clone(), id, op, expected };
     let project = scope.project.clone();
     let written = submit(&call, scope, write, &body).await?;
     let document = after(&written)?;

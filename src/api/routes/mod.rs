@@ -1,6 +1,7 @@
 //! Every route there is, in one list; one file per resource with its handlers and its bodies.
 //! The router, the metrics and the OpenAPI document are all made from this list.
 
+pub(crate) mod cluster;
 pub(crate) mod collections;
 pub(crate) mod commit;
 pub(crate) mod documents;
@@ -18,6 +19,7 @@ use futures_util::future::LocalBoxFuture;
 use crate::answer::Answer;
 use crate::call::Call;
 use crate::error::Code;
+use crate::server::Roles;
 use crate::socket::{sse, websocket};
 
 /// Answers a request.
@@ -50,6 +52,17 @@ pub(crate) struct Route {
 }
 
 impl Route {
+    /// Whether a node of these roles answers it.
+    pub(crate) fn is_served(&self, roles: Roles) -> bool {
+        match self.access {
+            // Only realtime's handshake is open and below a project.
+            Access::Open if !self.pattern.starts_with("/v1/") => true,
+            _ if self.pattern.contains("/realtime") => roles.realtime,
+            Access::Admin if self.pattern.starts_with("/v1/admin/") => true,
+            _ => roles.api,
+        }
+    }
+
     /// Whether it writes to the log.
     pub(crate) fn is_write(&self) -> bool {
         self.method != Method::GET
@@ -113,6 +126,7 @@ routes! {
     DELETE "/v1/projects/{project}" Admin projects::delete, [InvalidId ProjectNotFound];
     POST "/v1/projects" Admin projects::create, [ProjectExists];
     GET "/v1/projects" Admin projects::list, [];
+    GET "/v1/admin/cluster" Admin cluster::get, [];
     GET "/healthz" Open status::health, [];
     GET "/readyz" Open status::ready, [];
     GET "/metrics" Open status::metrics, [];

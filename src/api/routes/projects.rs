@@ -108,6 +108,7 @@ pub(crate) async fn list(call: Call) -> Answer {
     let query = call.query(&["limit", "cursor"])?;
     let limit = query.limit(call.app.options.page_max)?;
     let after = query.id("cursor", ProjectId::new)?;
+    call.app.engine.refresh_all().await?;
     // One more than asked for tells whether there is a next page.
     let mut found = call.app.engine.catalog().list(after.as_ref(), limit + 1);
     let more = found.len() > limit;

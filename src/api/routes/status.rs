@@ -17,16 +17,31 @@ pub(crate) struct Health {
     status: String,
 }
 
+impl Health {
+    /// That it does.
+    pub(crate) fn ok() -> Self {
+        Self { status: "ok".to_owned() }
+    }
+}
+
 /// Whether the server can do its work.
 #[derive(Serialize, Deserialize, ToSchema)]
 pub(crate) struct Readiness {
     /// `ready` or `unready`.
     status: String,
-    /// What an answered write survives: `fsync` (a power cut) or `relaxed` (a crash of the
-    /// process).
+    /// What an answered write survives: `fsync` (a power cut), `replicated` (the loss of a broker
+    /// that others have copies of) or `relaxed` (a crash of the process).
     durability: String,
     /// What is in the way.
     reasons: Vec<String>,
+}
+
+impl Readiness {
+    /// Ready when there are no reasons against it.
+    pub(crate) fn new(durability: &str, reasons: Vec<String>) -> Self {
+        let status = if reasons.is_empty() { "ready" } else { "unready" };
+        Self { status: status.to_owned(), durability: durability.to_owned(), reasons }
+    }
 }
 
 /// Says that the process answers.
@@ -35,7 +50,7 @@ pub(crate) struct Readiness {
     responses((status = 200, description = "The process answers.", body = Health)),
 )]
 pub(crate) async fn health(_call: Call) -> Answer {
-    answer::json(StatusCode::OK, &Health { status: "ok".to_owned() })
+    answer::json(StatusCode::OK, &Health::ok())
 }
 
 /// Says whether every partition takes reads and writes.
@@ -51,12 +66,11 @@ pub(crate) async fn ready(call: Call) -> Answer {
     if *call.app.stopping.borrow() {
         reasons.push("the server is stopping".to_owned());
     }
-    let (status, text) = match reasons.is_empty() {
-        true => (StatusCode::OK, "ready"),
-        false => (StatusCode::SERVICE_UNAVAILABLE, "unready"),
+    let status = match reasons.is_empty() {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
     };
-    let durability = call.app.options.durability.clone();
-    answer::json(status, &Readiness { status: text.to_owned(), durability, reasons })
+    answer::json(status, &Readiness::new(&call.app.options.durability, reasons))
 }
 
 /// What the server counts, in Prometheus' text format. Keep it from the public by your proxy or

@@ -80,6 +80,7 @@ pub(crate) fn engine() -> (Arc<Engine>, Arc<eventlog::memory::Log>, prometheus::
             ..Default::default()
         },
         metrics: Arc::new(Metrics::register(&registry).unwrap()),
+        cluster: None,
     };
     let starting = runtime().spawn(async move { Engine::start(parts, &|_, _, _| ()).await });
     // A test's own runtime has one thread, which may wait here.

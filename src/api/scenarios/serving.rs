@@ -21,7 +21,7 @@ fn serve(options: Options) -> (SocketAddr, oneshot::Sender<()>, std::thread::Joi
         let stop = async {
             let _ = stopped.await;
         };
-        runtime.block_on(server.run(stop)).unwrap();
+        runtime.block_on(server.run(stop, async {})).unwrap();
     });
     (addr, stop, thread)
 }

@@ -118,6 +118,10 @@ impl Connection {
             return Err(hello("this server speaks protocol 1"));
         }
         self.token = token.unwrap_or_default();
+        if self.check().is_err() {
+            // Another node may have made the project or the key a moment ago.
+            let _ = self.app.engine.refresh(&self.project).await;
+        }
         self.check().map_err(|problem| self.refuse(&problem))?;
         let welcome = format!(
             "{{\"op\":\"welcome\",\"session\":\"{}\",\"heartbeat\":{}}}",

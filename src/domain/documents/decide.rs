@@ -76,7 +76,7 @@ fn check_expected(state: &DocumentState, expected: ExpectedVersion) -> Result<()
     let actual = state.live_version();
     let holds = match expected {
         ExpectedVersion::Any => true,
-        ExpectedVersion::NoStream => actual.is_none(),
+        ExpectedVersion::NoStream | ExpectedVersion::Fresh => actual.is_none(),
         ExpectedVersion::Exists => actual.is_some(),
         ExpectedVersion::Exact(version) => actual == Some(version),
     };

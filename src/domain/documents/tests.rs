@@ -96,7 +96,7 @@ fn apply_naively(model: &Model, writes: &[Write], reads: &[ReadCheck]) -> Option
         let (version, value) = model.get(write.id.as_str()).cloned().unwrap_or_default();
         let held = match write.expected {
             ExpectedVersion::Any => true,
-            ExpectedVersion::NoStream => value.is_none(),
+            ExpectedVersion::NoStream | ExpectedVersion::Fresh => value.is_none(),
             ExpectedVersion::Exists => value.is_some(),
             ExpectedVersion::Exact(exact) => value.is_some() && version == exact,
         };

@@ -3,18 +3,22 @@
 use std::fmt;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::ids::{CollectionName, DocumentId};
 
 /// Which version a write is meant for. A version counts every change of the document, deletions
 /// included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum ExpectedVersion {
     /// Whatever is there, or nothing.
     #[default]
     Any,
     /// Nothing: the document must not exist (`If-None-Match: *`).
     NoStream,
+    /// Nothing, and nobody needs to look: the server has just drawn the id, of which there are
+    /// never two (UUIDv7, 74 random bits).
+    Fresh,
     /// The document must exist (`If-Match: *`).
     Exists,
     /// Exactly this version (`If-Match: "n"`, `ifVersion`).
@@ -25,7 +29,7 @@ impl fmt::Display for ExpectedVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Any => f.write_str("any version"),
-            Self::NoStream => f.write_str("no document"),
+            Self::NoStream | Self::Fresh => f.write_str("no document"),
             Self::Exists => f.write_str("a document"),
             Self::Exact(version) => write!(f, "version {version}"),
         }
@@ -33,7 +37,7 @@ impl fmt::Display for ExpectedVersion {
 }
 
 /// What to do. Data is compact JSON text of an object, checked by [`crate::json::compact_object`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Op {
     /// Make it; refused when it exists.
     Create(Bytes),
@@ -64,7 +68,7 @@ impl Op {
 }
 
 /// One write of one document.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Write {
     /// Where.
     pub collection: CollectionName,
@@ -77,7 +81,7 @@ pub struct Write {
 }
 
 /// A version that a transaction has read and that must still hold when it commits.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadCheck {
     /// Where.
     pub collection: CollectionName,

@@ -28,6 +28,42 @@ pub fn schema_version(dataschema: &str) -> Option<u16> {
     file.strip_suffix(".json")?.parse().ok()
 }
 
+/// The `source` of a project's events.
+pub fn source(project: &ProjectId) -> String {
+    format!("/projects/{project}")
+}
+
+/// The project that a `source` names.
+pub fn project_of(source: &str) -> Result<ProjectId, Invalid> {
+    let project = source.strip_prefix("/projects/").unwrap_or_default();
+    ProjectId::new(project).map_err(|e| Invalid::new("source", &e))
+}
+
+/// A `fingerprint` as text: 16 hexadecimal digits.
+pub fn fingerprint_text(hash: u64) -> String {
+    format!("{hash:016x}")
+}
+
+/// Reads a `fingerprint` back.
+pub fn parse_fingerprint(hex: &str) -> Result<u64, Invalid> {
+    u64::from_str_radix(hex, 16).map_err(|e| Invalid::new("fingerprint", &e))
+}
+
+/// The transaction that an event's three attributes name: all of them or none.
+pub fn transaction_of(
+    id: Option<Uuid>,
+    index: Option<u32>,
+    count: Option<u32>,
+) -> Result<Option<TransactionPart>, Invalid> {
+    match (id, index, count) {
+        (None, None, None) => Ok(None),
+        (Some(id), Some(index), Some(count)) if index < count => {
+            Ok(Some(TransactionPart { id, index, count }))
+        }
+        _ => Err(Invalid::new("transactionid", &"needs an index below its count")),
+    }
+}
+
 /// The JSON form, field for field.
 #[derive(Serialize, Deserialize)]
 struct Wire<'a> {
@@ -68,6 +104,12 @@ struct Wire<'a> {
 #[error("not an event: {0}")]
 pub struct Invalid(String);
 
+impl Invalid {
+    fn new(what: &str, why: &dyn std::fmt::Display) -> Self {
+        Self(format!("{what}: {why}"))
+    }
+}
+
 /// The event as one compact JSON object, with its position.
 pub fn to_json(recorded: &Recorded) -> String {
     render(&recorded.event, Some(recorded.position))
@@ -81,7 +123,7 @@ fn render(event: &Event, position: Option<Position>) -> String {
     let wire = Wire {
         specversion: "1.0".into(),
         id: event.id,
-        source: format!("/projects/{}", event.project).into(),
+        source: source(&event.project).into(),
         kind: event.kind.as_str().into(),
         subject: event.stream.as_str().into(),
         time: event.time,
@@ -97,7 +139,7 @@ fn render(event: &Event, position: Option<Position>) -> String {
         transactionid: event.transaction.map(|part| part.id),
         transactionindex: event.transaction.map(|part| part.index),
         transactioncount: event.transaction.map(|part| part.count),
-        fingerprint: event.fingerprint.map(|hash| format!("{hash:016x}").into()),
+        fingerprint: event.fingerprint.map(|hash| fingerprint_text(hash).into()),
         traceparent: event.traceparent.as_deref().map(Into::into),
         data,
     };
@@ -107,23 +149,14 @@ fn render(event: &Event, position: Option<Position>) -> String {
 /// Reads an event back, with the position if it had one. The data is checked as JSON and kept
 /// compact.
 pub fn from_json(text: &str) -> Result<(Option<Position>, Event), Invalid> {
-    let bad = |what: &str, why: &dyn std::fmt::Display| Invalid(format!("{what}: {why}"));
+    let bad = Invalid::new;
     let wire: Wire<'_> = serde_json::from_str(text).map_err(|e| Invalid(e.to_string()))?;
     if wire.specversion != "1.0" {
         return Err(bad("specversion", &"expected \"1.0\""));
     }
-    let project = wire.source.strip_prefix("/projects/").unwrap_or_default();
-    let fingerprint = match &wire.fingerprint {
-        None => None,
-        Some(hex) => Some(u64::from_str_radix(hex, 16).map_err(|e| bad("fingerprint", &e))?),
-    };
-    let transaction = match (wire.transactionid, wire.transactionindex, wire.transactioncount) {
-        (None, None, None) => None,
-        (Some(id), Some(index), Some(count)) if index < count => {
-            Some(TransactionPart { id, index, count })
-        }
-        _ => return Err(bad("transactionid", &"needs an index below its count")),
-    };
+    let fingerprint = wire.fingerprint.as_deref().map(parse_fingerprint).transpose()?;
+    let transaction =
+        transaction_of(wire.transactionid, wire.transactionindex, wire.transactioncount)?;
     let short = |what, text: &str| match text.len() {
         1..=256 => Ok(CompactString::new(text)),
         n => Err(bad(what, &format!("must have 1 to 256 bytes, has {n}"))),
@@ -132,7 +165,7 @@ pub fn from_json(text: &str) -> Result<(Option<Position>, Event), Invalid> {
         .map_err(|e| bad("data", &e))?;
     let event = Event {
         id: wire.id,
-        project: ProjectId::new(project).map_err(|e| bad("source", &e))?,
+        project: project_of(&wire.source)?,
         stream: StreamId::parse(&wire.subject).map_err(|e| bad("subject", &e))?,
         stream_version: wire.streamversion,
         kind: EventType::parse(&wire.kind).map_err(|e| bad("type", &e))?,

@@ -1,5 +1,7 @@
 //! Turns configuration commands into events, or refuses them.
 
+use serde::{Deserialize, Serialize};
+
 use super::events::ProjectEvent;
 use super::state::{CollectionConfig, KeyKind, ProjectState};
 use crate::event::NewEvent;
@@ -12,7 +14,7 @@ const KEYS_MAX: usize = 100;
 const COLLECTIONS_MAX: usize = 1_000;
 
 /// A change of a project's configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ProjectCommand {
     /// Make the project.
     Create {
@@ -99,5 +101,5 @@ pub fn decide(state: &ProjectState, command: &ProjectCommand) -> Result<NewEvent
 }
 
 fn within(what: &'static str, count: usize, limit: usize) -> Result<(), Rejected> {
-    if count < limit { Ok(()) } else { Err(Reason::TooMany { what, limit }.into()) }
+    if count < limit { Ok(()) } else { Err(Reason::TooMany { what: what.into(), limit }.into()) }
 }

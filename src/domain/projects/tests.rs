@@ -64,7 +64,7 @@ fn a_project_has_so_many_keys_and_no_more() {
     for n in 0..100 {
         state = step(state, &key(&format!("k{n}")));
     }
-    assert_eq!(refused(&state, &key("k100")), Reason::TooMany { what: "keys", limit: 100 });
+    assert_eq!(refused(&state, &key("k100")), Reason::TooMany { what: "keys".into(), limit: 100 });
 }
 
 #[test]

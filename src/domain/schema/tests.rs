@@ -11,6 +11,7 @@ use crate::documents::DocumentEvent;
 use crate::event::NewEvent;
 use crate::event::testing::event;
 use crate::projects::ProjectEvent;
+use crate::writers::TookOver;
 use crate::{StreamId, upcast};
 
 fn folder(one: &Published) -> PathBuf {
@@ -106,7 +107,9 @@ fn every_published_example_still_decodes() {
         };
         let event = event(stored, 0);
         let decoded = DocumentEvent::decode(&event).unwrap().is_some()
-            || ProjectEvent::decode(&event).unwrap().is_some();
+            || ProjectEvent::decode(&event).unwrap().is_some()
+            || (one.kind == TookOver::event_type()
+                && serde_json::from_slice::<TookOver>(&event.data).is_ok());
         assert!(decoded, "{} v{} is decoded by nobody", one.kind, one.version);
 
         let newest = all.iter().rev().find(|other| other.kind == one.kind).unwrap();

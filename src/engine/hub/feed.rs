@@ -15,7 +15,7 @@ use super::shard::{Shard, Tail};
 use super::{Encoder, Outgoing, Snapshot, Target};
 use crate::error::Error;
 use crate::partition::Partition;
-use crate::read::Document;
+use crate::read::{AsOf, Document};
 use crate::rows::Rows;
 
 /// One read of a subscriber that catches up.
@@ -101,7 +101,7 @@ impl Feed {
             Some(from) if from.partition != self.partition.id => {
                 return Err(Error::PositionElsewhere { position: from });
             }
-            Some(from) if self.can_resume(from.offset) => from.offset + 1,
+            Some(from) if self.can_resume(from).await? => from.offset + 1,
             from => self.snapshot(from.is_some()).await?,
         };
         loop {
@@ -130,9 +130,13 @@ impl Feed {
     }
 
     /// Whether everything after `last` is still kept, and `last` exists.
-    fn can_resume(&self, last: Offset) -> bool {
-        last < self.partition.applied()
-            && last + 1 >= self.shard.engine.log.start(self.partition.id)
+    async fn can_resume(&self, last: Position) -> Result<bool, Error> {
+        let engine = &self.shard.engine;
+        match engine.reach(&self.partition, last).await {
+            Ok(()) => Ok(last.offset + 1 >= engine.log.start(self.partition.id)),
+            Err(Error::PositionAhead { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Sends what the log has from `next` on, until the fan-out would go on just there.
@@ -140,15 +144,15 @@ impl Feed {
         while next < self.tail().next.get() && !self.outgoing.has_ended() {
             self.outgoing.room().await;
             let until = self.tail().next.get();
-            let events = self.shard.engine.log.read(self.partition.id, next, CATCH_UP).await?;
-            for recorded in events.iter().take_while(|one| one.position.offset < until) {
-                next = recorded.position.offset + 1;
+            let read = self.shard.engine.log.read(self.partition.id, next, CATCH_UP).await?;
+            for recorded in read.events.iter().take_while(|one| one.position.offset < until) {
                 let event = &recorded.event;
                 if event.project == self.project && self.target.takes(event.stream.as_str()) {
                     let change = Change::of(recorded)?;
                     self.outgoing.push(self.encoder.change(&change));
                 }
             }
+            next = read.next.min(until);
         }
         Ok(next)
     }
@@ -172,7 +176,7 @@ impl Feed {
     /// Sends the target's documents as they are now; returns the offset to go on from.
     async fn snapshot(&self, reset: bool) -> Result<Offset, Error> {
         self.partition.check_readable()?;
-        let view = self.partition.documents().view();
+        let view = self.partition.documents().view().await?;
         let next = view.checkpoint().await?;
         let position = self.position(next.saturating_sub(1));
         match &self.target {
@@ -180,9 +184,13 @@ impl Feed {
                 self.outgoing.room().await;
                 let stored =
                     tables::get_document(&*view, &self.project, collection.as_str(), id.as_str());
-                let stored = stored.await?;
-                let documents = stored.and_then(|stored| self.document(id.clone(), stored));
-                let documents = documents.into_iter().collect();
+                let document = match stored.await? {
+                    Some(stored) => {
+                        self.document(&*view, position, (collection, id.clone()), stored).await?
+                    }
+                    None => None,
+                };
+                let documents = document.into_iter().collect();
                 self.send(Snapshot { documents, position, reset, more: false });
             }
             Target::Collection(collection) => {
@@ -203,8 +211,9 @@ impl Feed {
         let mut rows = Rows::new(view, &self.project, collection, None);
         let (mut documents, mut bytes) = (Vec::new(), 0);
         while let Some(chunk) = rows.next_chunk(usize::MAX).await? {
-            let live = chunk.into_iter().filter_map(|(id, row)| self.document(id, row));
-            for document in live {
+            for (id, row) in chunk {
+                let document = self.document(view, position, (collection, id), row).await?;
+                let Some(document) = document else { continue };
                 // Only once there is more, so that no snapshot ends with an empty part.
                 if documents.len() == limit || bytes > SNAPSHOT_BYTES {
                     self.outgoing.room().await;
@@ -225,8 +234,20 @@ impl Feed {
         Ok(())
     }
 
-    fn document(&self, id: DocumentId, stored: tables::Document) -> Option<Document> {
-        self.partition.document(id, stored)
+    /// The document as it was at the snapshot's position: its row may be newer.
+    async fn document(
+        &self,
+        view: &dyn Reader,
+        position: Position,
+        (collection, id): (&CollectionName, DocumentId),
+        stored: tables::Document,
+    ) -> Result<Option<Document>, Error> {
+        if view.is_exact() || stored.offset <= position.offset {
+            return Ok(self.partition.document(id, stored));
+        }
+        let (engine, key) = (&self.shard.engine, (collection, &id));
+        let as_of = AsOf::Position(position);
+        engine.document_as_of(view, &self.partition, &self.project, key, stored, as_of).await
     }
 
     fn send(&self, snapshot: Snapshot) {

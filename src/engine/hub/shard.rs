@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use domain::{Offset, ProjectId, partition_of};
-use eventlog::ReadLimit;
+use eventlog::{Read, ReadLimit};
 
 use super::feed::{Feed, Subscription};
 use super::group::Groups;
@@ -86,7 +86,7 @@ impl Shard {
                 let round = Instant::now();
                 let read = self.engine.log.read(partition.id, tail.next.get(), TAIL).await;
                 let pushed = match read {
-                    Ok(events) => self.dispatch(tail, &events, end),
+                    Ok(read) => self.dispatch(tail, &read, end),
                     Err(error) => {
                         tracing::error!(partition = %partition.id, %error, "can't read the tail");
                         // Each subscriber finds out for itself what it can still get.
@@ -104,17 +104,18 @@ impl Shard {
     }
 
     /// No await in here: the groups and the tail's place move together.
-    fn dispatch(&self, tail: &Tail, events: &[Arc<domain::Recorded>], end: Offset) -> usize {
+    fn dispatch(&self, tail: &Tail, read: &Read, end: Offset) -> usize {
         let mut groups = self.groups.borrow_mut();
         let (mut frames, mut fallen) = (0, 0);
-        for recorded in events.iter().take_while(|one| one.position.offset < end) {
+        for recorded in read.events.iter().take_while(|one| one.position.offset < end) {
             let pushed = groups.dispatch(recorded);
             frames += pushed.frames;
             fallen += pushed.fallen;
-            tail.next.set(recorded.position.offset + 1);
         }
+        // Also past what does not count.
+        tail.next.set(read.next.min(end).max(tail.next.get()));
         let metrics = &self.engine.metrics;
-        metrics.hub_events.inc_by(events.len() as u64);
+        metrics.hub_events.inc_by(read.events.len() as u64);
         metrics.hub_frames.inc_by(frames as u64);
         metrics.socket_resync.inc_by(fallen as u64);
         frames

@@ -3,7 +3,9 @@
 use std::collections::hash_map::Entry;
 
 use domain::command::{Body, Command, Context, Imported, event_id_for_key};
-use domain::documents::{self, DocumentState, Key, Live, ReadCheck, States, Write};
+use domain::documents::{
+    self, DocumentState, ExpectedVersion, Key, Live, ReadCheck, States, Write,
+};
 use domain::projects::{self, ProjectCommand, ProjectEvent, ProjectState};
 use domain::rejected::Reason;
 use domain::{CollectionName, DocumentId, Event, NewEvent, ProjectId, Rejected};
@@ -12,11 +14,17 @@ use readmodel::documents as tables;
 use super::Writer;
 use super::draft::{Draft, Outcome};
 use super::import::Import;
+use super::prefetch::Prefetched;
 use crate::error::Error;
 
 impl Writer {
-    pub(super) async fn decide(&self, draft: &mut Draft, command: Command) -> Outcome {
-        let decided = self.try_decide(draft, command).await;
+    pub(super) async fn decide(
+        &self,
+        draft: &mut Draft,
+        prefetched: &Prefetched,
+        command: Command,
+    ) -> Outcome {
+        let decided = self.try_decide(draft, prefetched, command).await;
         decided.unwrap_or_else(|error| {
             if let Error::Rejected(rejected) = &error {
                 self.metrics.rejected.inc();
@@ -28,29 +36,43 @@ impl Writer {
         })
     }
 
-    async fn try_decide(&self, draft: &mut Draft, command: Command) -> Result<Outcome, Error> {
+    async fn try_decide(
+        &self,
+        draft: &mut Draft,
+        prefetched: &Prefetched,
+        command: Command,
+    ) -> Result<Outcome, Error> {
         let Command { context, body } = command;
-        if let Some(outcome) = self.repeated(draft, &context).await? {
+        if let Some(outcome) = self.repeated(draft, prefetched, &context).await? {
             return Ok(outcome);
         }
         match body {
             Body::Project(command) => self.decide_project(draft, &context, &command),
             Body::Documents { writes, reads } => {
-                self.decide_documents(draft, &context, &writes, &reads).await
+                self.decide_documents(draft, prefetched, &context, &writes, &reads).await
             }
             Body::Import(events) => self.decide_import(draft, &context.project, events).await,
         }
     }
 
     /// The answer given before to the same idempotency key.
-    async fn repeated(&self, draft: &Draft, context: &Context) -> Result<Option<Outcome>, Error> {
+    async fn repeated(
+        &self,
+        draft: &Draft,
+        prefetched: &Prefetched,
+        context: &Context,
+    ) -> Result<Option<Outcome>, Error> {
         let Some(idempotency) = &context.idempotency else { return Ok(None) };
         let first_event = event_id_for_key(&context.project, &idempotency.key, 0);
         let (outcome, fingerprint) = if let Some((range, hash)) = draft.keyed(first_event) {
             (Outcome::Repeat(range.clone()), *hash)
         } else {
             let space = &*self.idempotency.space;
-            match tables::get_idempotency(space, &context.project, first_event).await? {
+            let stored = match prefetched.idempotency(&context.project, first_event) {
+                Some(stored) => stored.clone(),
+                None => tables::get_idempotency(space, &context.project, first_event).await?,
+            };
+            match stored {
                 Some(entry) if !self.is_expired(draft, &entry) => {
                     let outcome = Outcome::Stored { offset: entry.offset, count: entry.count };
                     (outcome, entry.fingerprint)
@@ -106,6 +128,7 @@ impl Writer {
     async fn decide_documents(
         &self,
         draft: &mut Draft,
+        prefetched: &Prefetched,
         context: &Context,
         writes: &[Write],
         reads: &[ReadCheck],
@@ -113,12 +136,18 @@ impl Writer {
         if !self.is_live(draft, &context.project) {
             return Err(rejected(Reason::ProjectNotFound));
         }
-        let written = writes.iter().map(|write| (&write.collection, &write.id));
+        // Of a fresh id there is nothing to look up.
+        let known = writes.iter().filter(|write| write.expected != ExpectedVersion::Fresh);
+        let written = known.map(|write| (&write.collection, &write.id));
         let read = reads.iter().map(|read| (&read.collection, &read.id));
         let mut states = States::with_capacity(writes.len() + reads.len());
         for (collection, id) in written.chain(read) {
             if let Entry::Vacant(entry) = states.entry((collection.clone(), id.clone())) {
-                let state = self.document_state(draft, &context.project, entry.key()).await?;
+                let project = &context.project;
+                let state = match prefetched.document(project, entry.key()) {
+                    Some(state) if draft.document(project, entry.key()).is_none() => state.clone(),
+                    _ => self.document_state(draft, project, entry.key()).await?,
+                };
                 entry.insert(state);
             }
         }
@@ -141,11 +170,7 @@ impl Writer {
         let (collection, id) = (key.0.as_str(), key.1.as_str());
         let space = &*self.documents.space;
         let stored = tables::get_document(space, project, collection, id).await?;
-        Ok(stored.map_or_else(DocumentState::default, |stored| DocumentState {
-            version: stored.version,
-            changed_at: stored.updated_at,
-            live: stored.data.map(|data| Live { created_at: stored.created_at, data }),
-        }))
+        Ok(state_of(stored))
     }
 
     /// Takes an export's events over: each must follow on its stream as it is here, in version and
@@ -184,6 +209,15 @@ impl Writer {
         draft.put_documents(project, documents);
         Ok(draft.import(accepted))
     }
+}
+
+/// A document's state for deciding, from its row.
+pub(super) fn state_of(stored: Option<tables::Document>) -> DocumentState {
+    stored.map_or_else(DocumentState::default, |stored| DocumentState {
+        version: stored.version,
+        changed_at: stored.updated_at,
+        live: stored.data.map(|data| Live { created_at: stored.created_at, data }),
+    })
 }
 
 fn document_key(event: &Event) -> Option<Key> {

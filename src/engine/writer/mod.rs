@@ -5,7 +5,9 @@
 mod decide;
 mod draft;
 mod import;
+mod prefetch;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -59,10 +61,17 @@ pub(crate) struct Compared {
     pub(crate) built: Consumer,
     pub(crate) built_view: Arc<dyn Reader>,
     pub(crate) live_view: Arc<dyn Reader>,
+    /// Of both views, where they don't stand still.
+    pub(crate) digests: Option<([u8; 32], [u8; 32])>,
 }
 
-/// The tables lack events that the log has, and will until the next start.
-struct Behind;
+/// Why a writer ends before its queue does.
+enum Ended {
+    /// The tables lack events that the log has, and nothing may be decided against them.
+    Behind,
+    /// Another node may write the partition by now.
+    Fenced,
+}
 
 /// A group commit is closed when its events reach this many bytes; one command may go past it.
 const BATCH_BYTES_MAX: usize = 16 << 20;
@@ -79,6 +88,8 @@ pub(crate) struct Writer {
     pub(crate) limits: domain::json::Limits,
     pub(crate) idempotency_seconds: u64,
     pub(crate) batch_commands_max: usize,
+    /// Whether a read of the tables takes as long as a message to another machine.
+    pub(crate) tables_are_remote: bool,
     /// The newest event's time: the clock may go back, the log may not.
     pub(crate) last_time: Timestamp,
 }
@@ -94,14 +105,14 @@ impl Writer {
                     Message::Command(submission) => batch.push(*submission),
                     Message::Control(control) => {
                         if self.commit_all(std::mem::take(&mut batch)).await.is_err() {
-                            return;
+                            return turn_away(mailbox);
                         }
                         self.control(control).await;
                     }
                 }
             }
             if self.commit_all(batch).await.is_err() {
-                return;
+                return turn_away(mailbox);
             }
         }
         for consumer in [&mut self.documents, &mut self.idempotency] {
@@ -115,39 +126,42 @@ impl Writer {
     ///
     /// Errors when the tables are behind the log for good: nothing may be decided against them any
     /// more. Whoever waits learns that the outcome is not known.
-    async fn commit_all(&mut self, batch: Vec<Submission>) -> Result<(), Behind> {
-        let mut waiting = batch.into_iter().peekable();
-        while waiting.peek().is_some() {
-            self.commit(&mut waiting).await?;
+    async fn commit_all(&mut self, batch: Vec<Submission>) -> Result<(), Ended> {
+        let mut waiting = VecDeque::from(batch);
+        while !waiting.is_empty() {
+            if let Err(ended) = self.commit(&mut waiting).await {
+                for Submission { reply, .. } in waiting {
+                    let _ = reply.send(Err(Error::NotOwner));
+                }
+                return Err(ended);
+            }
         }
         Ok(())
     }
 
     /// One group commit of what comes first, up to a bound in bytes.
-    async fn commit(
-        &mut self,
-        waiting: &mut impl Iterator<Item = Submission>,
-    ) -> Result<(), Behind> {
+    async fn commit(&mut self, waiting: &mut VecDeque<Submission>) -> Result<(), Ended> {
         let mut draft = Draft::new(self.last_time.max(clock::now()));
         let mut decided = Vec::new();
+        let prefetched = self.prefetch(waiting.iter()).await;
         while draft.bytes < BATCH_BYTES_MAX
-            && let Some(Submission { command, reply, since, release }) = waiting.next()
+            && let Some(Submission { command, reply, since, release }) = waiting.pop_front()
         {
             self.metrics.queue_wait_seconds.observe(since.elapsed().as_secs_f64());
             let correlation_id = command.context.correlation_id.clone();
-            let outcome = self.decide(&mut draft, command).await;
+            let outcome = self.decide(&mut draft, &prefetched, command).await;
             decided.push((outcome, reply, release, correlation_id));
         }
         self.metrics.batch_commands.observe(decided.len() as f64);
         let events = std::mem::take(&mut draft.events);
         let recorded = match self.append(events).await {
             Ok(recorded) => recorded,
-            Err(error) => {
+            Err((error, ended)) => {
                 // A refusal, too, was decided against events that now never were.
                 for (_, reply, ..) in decided {
                     let _ = reply.send(Err(error.clone()));
                 }
-                return Ok(());
+                return ended.map_or(Ok(()), Err);
             }
         };
         self.last_time = draft.now;
@@ -162,7 +176,11 @@ impl Writer {
         Ok(())
     }
 
-    async fn append(&mut self, events: Vec<Event>) -> Result<Vec<Arc<Recorded>>, Error> {
+    /// Errors with what to answer, and whether this was the writer's end.
+    async fn append(
+        &mut self,
+        events: Vec<Event>,
+    ) -> Result<Vec<Arc<Recorded>>, (Error, Option<Ended>)> {
         if events.is_empty() {
             return Ok(Vec::new());
         }
@@ -173,32 +191,38 @@ impl Writer {
                 eventlog::Error::Refused { .. } => {
                     self.partition.refuse(Some(error.into()));
                     // Its fsync failed: what became of this batch only the disk knows.
-                    Error::OutcomeUnknown
+                    (Error::OutcomeUnknown, None)
                 }
                 eventlog::Error::Corrupt { .. } => {
                     let error = Error::from(error);
                     self.partition.refuse(Some(error.clone()));
-                    error
+                    (error, None)
                 }
-                eventlog::Error::Io { .. } => Error::OutcomeUnknown,
-                other => other.into(),
+                eventlog::Error::Fenced { .. } => (Error::OutcomeUnknown, Some(Ended::Fenced)),
+                eventlog::Error::Unsure { .. } => {
+                    self.partition.refuse(Some(error.into()));
+                    (Error::OutcomeUnknown, Some(Ended::Fenced))
+                }
+                eventlog::Error::Io { .. } => (Error::OutcomeUnknown, None),
+                other => (other.into(), None),
             }
         })
     }
 
     /// Brings the tables up to the batch. The events are facts by now: this is tried until it
     /// succeeds, or until the engine stops; then the next start does it.
-    async fn apply(&mut self, recorded: &[Arc<Recorded>]) -> Result<(), Behind> {
-        let Some(last) = recorded.last() else { return Ok(()) };
+    async fn apply(&mut self, recorded: &[Arc<Recorded>]) -> Result<(), Ended> {
+        let (Some(first), Some(last)) = (recorded.first(), recorded.last()) else { return Ok(()) };
+        let (from, next) = (first.position.offset, last.position.offset + 1);
         let partition = self.partition.id.to_string();
         for consumer in [&mut self.documents, &mut self.idempotency] {
             let seconds = self.metrics.apply_seconds.with_label_values(&[consumer.name]);
             let timer = seconds.start_timer();
             let place = [consumer.name, partition.as_str()];
             let lag = self.metrics.consumer_lag_events.with_label_values(&place);
-            lag.set((last.position.offset + 1 - consumer.next()) as i64);
+            lag.set((next - consumer.next()) as i64);
             let mut pause = Duration::from_millis(50);
-            while let Err(error) = consumer.apply(recorded).await {
+            while let Err(error) = consumer.apply(from, recorded, next).await {
                 tracing::error!(
                     partition = %self.partition.id,
                     consumer.name,
@@ -207,7 +231,7 @@ impl Writer {
                 );
                 self.partition.refuse(Some(error));
                 if self.partition.is_stopping() {
-                    return Err(Behind);
+                    return Err(Ended::Behind);
                 }
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(APPLY_BACKOFF_MAX);
@@ -219,7 +243,9 @@ impl Writer {
         for one in recorded {
             self.catalog.apply(&one.event);
         }
-        self.partition.set_applied(last.position.offset + 1);
+        self.partition.set_newest(next);
+        self.partition.set_stored(next);
+        self.partition.set_applied(next);
         Ok(())
     }
 
@@ -240,7 +266,7 @@ impl Writer {
                 self.metrics.replayed.inc();
                 let limit =
                     eventlog::ReadLimit { events_max: count as usize, bytes_max: usize::MAX };
-                let events = self.log.read(self.partition.id, offset, limit).await?;
+                let events = self.log.read(self.partition.id, offset, limit).await?.events;
                 Ok(Committed { events, replayed: true })
             }
             Outcome::Failed(error) => Err(error),
@@ -249,13 +275,8 @@ impl Writer {
 
     async fn control(&mut self, control: Control) {
         match control {
-            Control::Compare { mut built, reply } => {
-                let caught_up = self.level(&mut built).await;
-                let _ = reply.send(caught_up.map(|()| Compared {
-                    built_view: built.space.view(),
-                    live_view: self.documents.space.view(),
-                    built,
-                }));
+            Control::Compare { built, reply } => {
+                let _ = reply.send(self.compare(built).await);
             }
             Control::Replace { mut built, reply } => {
                 let outcome = self.level(&mut built).await.map(|()| {
@@ -267,9 +288,31 @@ impl Writer {
         }
     }
 
+    async fn compare(&self, mut built: Consumer) -> Result<Compared, Error> {
+        self.level(&mut built).await?;
+        let built_view = built.space.view().await?;
+        let live_view = self.documents.space.view().await?;
+        // Views that later commits show in must be read while there are none.
+        let digests = match built_view.is_exact() && live_view.is_exact() {
+            true => None,
+            false => Some((built_view.digest().await?, live_view.digest().await?)),
+        };
+        Ok(Compared { built, built_view, live_view, digests })
+    }
+
     async fn level(&self, built: &mut Consumer) -> Result<(), Error> {
         let until = self.documents.next();
         built.catch_up(&*self.log, self.partition.id, until, &|_| ()).await
+    }
+}
+
+/// Answers what waits in the queue of a writer that has ended: none of it was looked at.
+fn turn_away(mut mailbox: mpsc::Receiver<Message>) {
+    mailbox.close();
+    while let Ok(message) = mailbox.try_recv() {
+        if let Message::Command(submission) = message {
+            let _ = submission.reply.send(Err(Error::NotOwner));
+        }
     }
 }
 

@@ -26,7 +26,7 @@ use self::partition::{Partition, Shared};
 use self::recovery::Recovery;
 use self::reserve::Reserve;
 use crate::metrics::Metrics;
-use crate::{Error, EventLog, ReadLimit, Retention, no_partition};
+use crate::{Error, EventLog, Read, ReadLimit, Retention, no_partition};
 
 /// Segments longer than this would not fit their index.
 const SEGMENT_BYTES_MAX: u64 = 1 << 30;
@@ -158,12 +158,13 @@ impl EventLog for Log {
         partition: PartitionId,
         from: Offset,
         limit: ReadLimit,
-    ) -> Result<Vec<Arc<Recorded>>, Error> {
+    ) -> Result<Read, Error> {
         let partition = self.partition(partition)?;
-        match partition.read_ring(from, limit)? {
-            Some(events) => Ok(events),
-            None => blocking(partition, move |partition| partition.read_disk(from, limit)).await,
-        }
+        let events = match partition.read_ring(from, limit)? {
+            Some(events) => events,
+            None => blocking(partition, move |partition| partition.read_disk(from, limit)).await?,
+        };
+        Ok(Read { next: from + events.len() as u64, events })
     }
 
     async fn offset_after(&self, partition: PartitionId, time: Timestamp) -> Result<Offset, Error> {

@@ -20,6 +20,8 @@ use crate::metrics::Metrics;
 use crate::{Error, EventLog, ReadLimit};
 
 const P0: PartitionId = PartitionId(0);
+const ENGINE: conformance::Engine =
+    conformance::Engine { durable: true, trims: true, takeovers: false };
 const ALL: ReadLimit = ReadLimit { events_max: 1000, bytes_max: 1 << 20 };
 
 /// Small segments, one partition, nothing in memory: every read goes to disk.
@@ -54,7 +56,7 @@ async fn append(log: &Log, count: u64) -> Result<Vec<Arc<Recorded>>, Error> {
 async fn read_all(log: &Log, from: Offset) -> (Vec<Arc<Recorded>>, Option<Error>) {
     let mut events = Vec::new();
     loop {
-        match log.read(P0, from + events.len() as u64, ALL).await {
+        match log.read(P0, from + events.len() as u64, ALL).await.map(|read| read.events) {
             Ok(more) if more.is_empty() => return (events, None),
             Ok(more) => events.extend(more),
             Err(error) => return (events, Some(error)),
@@ -127,7 +129,7 @@ fn spots(snapshot: &Snapshot) -> Vec<Spot> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn conforms() {
     let folder = folder();
-    conformance::run(true, async |setup| {
+    conformance::run(ENGINE, async |setup| {
         let mut options = Options::new(folder.path(), &setup.topic, setup.partitions);
         options.segment_bytes = setup.segment_bytes;
         options.retention = setup.retention;
@@ -140,7 +142,7 @@ async fn conforms() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn conforms_without_a_ring_and_without_waiting_for_the_disk() {
     let folder = folder();
-    conformance::run(true, async |setup| {
+    conformance::run(ENGINE, async |setup| {
         let mut options = Options::new(folder.path(), &setup.topic, setup.partitions);
         options.segment_bytes = setup.segment_bytes;
         options.retention = setup.retention;

@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
@@ -102,6 +103,10 @@ fn write(folder: &Path, description: Description, faults: &Faults) -> Result<(),
         .map_err(|error| failed("writing", &path, error))
 }
 
+/// How often a lock that is held is tried again, and after what pause.
+const LOCK_TRIES: u32 = 6;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
+
 /// Takes the topic's lock or says who is in the way.
 fn lock(folder: &Path) -> Result<File, Error> {
     let path = folder.join("lock");
@@ -111,13 +116,16 @@ fn lock(folder: &Path) -> Result<File, Error> {
         .write(true)
         .open(&path)
         .map_err(|error| failed("opening", &path, error))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => {
-            Err(refused(folder, "another process has it open".to_owned()))
+    for tries_left in (0..LOCK_TRIES).rev() {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            // A process that is ending, or one that was just forked, lets go in a moment.
+            Err(rustix::io::Errno::WOULDBLOCK) if tries_left > 0 => std::thread::sleep(LOCK_PAUSE),
+            Err(rustix::io::Errno::WOULDBLOCK) => break,
+            Err(error) => return Err(failed("locking", &path, error.into())),
         }
-        Err(error) => Err(failed("locking", &path, error.into())),
     }
+    Err(refused(folder, "another process has it open".to_owned()))
 }
 
 /// Reads `topic.json`; `None` when there is none.

@@ -6,8 +6,8 @@ use std::future::Future;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::{MIXED, below, mixed, put, space_id, text};
-use crate::{Batch, Reader, Row, Scan, Store, Value, Write};
+use super::{MIXED, batch, below, delete, mixed, put, space_id, text};
+use crate::{Reader, Row, Scan, Store, Value};
 
 type Key = (String, i64, String);
 
@@ -68,16 +68,18 @@ async fn check(
                 writes.push(put(row(&key, count)));
                 model.insert(key, count);
             } else {
-                writes.push(Write::Delete { table: &MIXED, key: values(&key) });
+                writes.push(delete(&row(&key, 0)));
                 model.remove(&key);
             }
         }
-        space.commit(Batch { writes, checkpoint }).await.unwrap();
-        seen.push((space.view(), model.clone(), checkpoint));
+        space.commit(batch(writes, checkpoint)).await.unwrap();
+        seen.push((space.view().await.unwrap(), model.clone(), checkpoint));
     }
     for (view, model, checkpoint) in seen {
         assert_eq!(view.checkpoint().await.unwrap(), checkpoint);
-        agrees(&*view, &model, &owner, limit, reverse).await;
+        if view.is_exact() {
+            agrees(&*view, &model, &owner, limit, reverse).await;
+        }
     }
     agrees(&*space, &model, &owner, limit, reverse).await;
 }

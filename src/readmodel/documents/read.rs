@@ -23,7 +23,9 @@ pub async fn get_project(reader: &dyn Reader, id: &ProjectId) -> Result<Option<P
 
 /// Every project there is, in order of id. Reads the whole table: only for starting up.
 pub async fn projects(reader: &dyn Reader) -> Result<Vec<(ProjectId, Project)>, Error> {
-    let rows = all_rows(reader, &PROJECTS, Vec::new()).await?;
+    // At once, for each such scan may have to look at all keys there are.
+    let all = Scan { limit: usize::MAX, ..Scan::default() };
+    let rows = reader.scan(&PROJECTS, all).await?;
     rows.into_iter()
         .map(|row| {
             let mut fields = Fields::from(&PROJECTS, row, 0);

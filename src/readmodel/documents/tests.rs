@@ -44,9 +44,10 @@ fn entry(version: u64, offset: u64) -> HistoryEntry {
 
 #[test]
 fn tables_have_numbers_and_names_of_their_own() {
-    for (i, table) in TABLES.iter().enumerate() {
+    let tables = [&TABLES[..], &IDEMPOTENCY_TABLES[..]].concat();
+    for (i, table) in tables.iter().enumerate() {
         assert_eq!(usize::from(table.number), i + 1);
-        assert!(TABLES[..i].iter().all(|other| other.name != table.name));
+        assert!(tables[..i].iter().all(|other| other.name != table.name));
     }
 }
 
@@ -60,7 +61,7 @@ async fn projects_come_back_in_order() {
         state: Bytes::from_static(b"{}"),
     };
     let ids: Vec<_> = (0..600).map(|i| ProjectId::new(&format!("p{i:03}")).unwrap()).collect();
-    store(&*space, ids.iter().map(|id| put_project(id, &project(3)))).await;
+    store(&*space, ids.iter().map(|id| put_project(id, &project(3), 0))).await;
     assert_eq!(get_project(&*space, &ids[5]).await.unwrap(), Some(project(3)));
     assert_eq!(get_project(&*space, &acme()).await.unwrap(), None);
     let all = projects(&*space).await.unwrap();
@@ -168,7 +169,7 @@ async fn idempotency_entries_expire_by_time() {
     assert_eq!(expired, [(at(-10), ids[1]), (at(20), ids[3]), (at(20), ids[2])]);
     assert_eq!(expired_idempotency(&*space, &acme(), at(99), 2).await.unwrap(), expired[..2]);
     for (time, id) in expired {
-        store(&*space, delete_idempotency(&acme(), id, time)).await;
+        store(&*space, delete_idempotency(&acme(), id, time, 9)).await;
         assert_eq!(get_idempotency(&*space, &acme(), id).await.unwrap(), None);
     }
     let left = expired_idempotency(&*space, &acme(), at(99), 10).await.unwrap();
@@ -178,12 +179,13 @@ async fn idempotency_entries_expire_by_time() {
 #[tokio::test]
 async fn rows_that_make_no_sense_are_corrupt() {
     let space = space().await;
-    let Write::Put { table, mut row } = put_document(&acme(), "posts", "a", &document(1, true))
+    let Write::Put { table, mut row, offset } =
+        put_document(&acme(), "posts", "a", &document(1, true))
     else {
         unreachable!()
     };
     row[7] = Value::Bool(false);
-    store(&*space, [Write::Put { table, row }]).await;
+    store(&*space, [Write::Put { table, row, offset }]).await;
     let found = get_document(&*space, &acme(), "posts", "a").await;
     assert!(matches!(found, Err(Error::Corrupt { .. })), "{found:?}");
     store(&*space, [put_document(&acme(), "posts", "no id", &document(1, true))]).await;

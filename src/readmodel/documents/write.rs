@@ -11,8 +11,8 @@ use super::{
 use crate::Write;
 use crate::table::Value;
 
-/// Stores a project.
-pub fn put_project(id: &ProjectId, project: &Project) -> Write {
+/// Stores a project as the event at `offset` left it.
+pub fn put_project(id: &ProjectId, project: &Project, offset: Offset) -> Write {
     let row = vec![
         text(id.as_str()),
         number(project.version),
@@ -20,7 +20,7 @@ pub fn put_project(id: &ProjectId, project: &Project) -> Write {
         time(project.updated_at),
         Value::Json(project.state.clone()),
     ];
-    Write::Put { table: &PROJECTS, row }
+    Write::Put { table: &PROJECTS, row, offset }
 }
 
 /// Stores a document, live or deleted.
@@ -36,7 +36,7 @@ pub fn put_document(project: &ProjectId, collection: &str, id: &str, document: &
         Value::Bool(document.is_live()),
         document.data.clone().map_or(Value::Null, Value::Json),
     ];
-    Write::Put { table: &DOCUMENTS, row }
+    Write::Put { table: &DOCUMENTS, row, offset: document.offset }
 }
 
 /// Stores one entry of a document's history.
@@ -50,13 +50,13 @@ pub fn put_history(project: &ProjectId, collection: &str, id: &str, entry: &Hist
         time(entry.time),
         text(entry.kind.as_str()),
     ];
-    Write::Put { table: &HISTORY, row }
+    Write::Put { table: &HISTORY, row, offset: entry.offset }
 }
 
 /// Stores that a collection has had a document, the first one at `first_offset`.
 pub fn put_collection(project: &ProjectId, collection: &str, first_offset: Offset) -> Write {
     let row = vec![text(project.as_str()), text(collection), number(first_offset)];
-    Write::Put { table: &COLLECTIONS, row }
+    Write::Put { table: &COLLECTIONS, row, offset: first_offset }
 }
 
 /// Stores a request's outcome under the id of its first event, findable by time too.
@@ -76,22 +76,24 @@ pub fn put_idempotency(
         time(entry.time),
     ];
     [
-        Write::Put { table: &IDEMPOTENCY, row },
-        Write::Put { table: &IDEMPOTENCY_BY_TIME, row: by_time },
+        Write::Put { table: &IDEMPOTENCY, row, offset: entry.offset },
+        Write::Put { table: &IDEMPOTENCY_BY_TIME, row: by_time, offset: entry.offset },
     ]
 }
 
-/// Forgets a request. `decided_at` is the time that its entry was stored with.
+/// Forgets a request, because of the event at `offset`. `decided_at` is the time that its entry was
+/// stored with.
 pub fn delete_idempotency(
     project: &ProjectId,
     event_id: Uuid,
     decided_at: Timestamp,
+    offset: Offset,
 ) -> [Write; 2] {
     let event_id = uuid(event_id);
     let by_time = vec![text(project.as_str()), time(decided_at), event_id.clone()];
     [
-        Write::Delete { table: &IDEMPOTENCY, key: vec![text(project.as_str()), event_id] },
-        Write::Delete { table: &IDEMPOTENCY_BY_TIME, key: by_time },
+        Write::Delete { table: &IDEMPOTENCY, key: vec![text(project.as_str()), event_id], offset },
+        Write::Delete { table: &IDEMPOTENCY_BY_TIME, key: by_time, offset },
     ]
 }
 

@@ -9,8 +9,8 @@ use std::thread;
 use std::time::Duration;
 
 use super::{Options, Store};
-use crate::conformance::{MIXED, mixed, put, space_id, text};
-use crate::{Batch, Scan, Store as _, Value, Write};
+use crate::conformance::{self, MIXED, delete, mixed, put, space_id, text};
+use crate::{Batch, Scan, Store as _, Value};
 
 const DIR: &str = "READMODEL_CRASH_DIR";
 const KILLS: u64 = 6;
@@ -27,10 +27,9 @@ fn batch(number: u64) -> Batch {
     let row = |batch: u64, i: u64| mixed("a", batch as i64, &i.to_string(), batch as i64);
     let mut writes: Vec<_> = (0..ROWS).map(|i| put(row(number, i))).collect();
     if let Some(old) = number.checked_sub(KEPT_BATCHES) {
-        let key = |i| row(old, i)[..MIXED.key_len()].to_vec();
-        writes.extend((0..ROWS).map(|i| Write::Delete { table: &MIXED, key: key(i) }));
+        writes.extend((0..ROWS).map(|i| delete(&row(old, i))));
     }
-    Batch { writes, checkpoint: number + 1 }
+    conformance::batch(writes, number + 1)
 }
 
 /// Not a test of its own: what the killed process runs.

@@ -61,12 +61,12 @@ impl crate::Space for Space {
         let mut rows = self.db.batch();
         for write in batch.writes {
             match write {
-                Write::Put { table, row } => {
+                Write::Put { table, row, .. } => {
                     let value = codec::encode_row(table, &row)?;
                     let key = codec::encode_key(table, &row[..table.key_len()])?;
                     rows.insert(&self.keyspace, key, value);
                 }
-                Write::Delete { table, key } => {
+                Write::Delete { table, key, .. } => {
                     rows.remove(&self.keyspace, codec::encode_key(table, &key)?);
                 }
             }
@@ -75,8 +75,8 @@ impl crate::Space for Space {
         rows.commit().map_err(while_("committing a batch"))
     }
 
-    fn view(&self) -> Arc<dyn Reader> {
-        Arc::new(self.snapshot())
+    async fn view(&self) -> Result<Arc<dyn Reader>, Error> {
+        Ok(Arc::new(self.snapshot()))
     }
 }
 
@@ -98,6 +98,10 @@ impl Reader for Space {
 
     async fn digest(&self) -> Result<[u8; 32], Error> {
         self.snapshot().digest().await
+    }
+
+    fn is_exact(&self) -> bool {
+        true
     }
 }
 
@@ -153,6 +157,10 @@ impl Reader for View {
             }
         }
         Ok(fingerprint.finish())
+    }
+
+    fn is_exact(&self) -> bool {
+        true
     }
 }
 

@@ -7,6 +7,7 @@ mod events;
 mod export;
 mod health;
 mod import;
+mod migrate;
 mod progress;
 mod rebuild;
 mod serve;
@@ -29,6 +30,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve(serve) => serve::run(&serve),
         Command::Dev(serve) => dev::run(&serve),
         Command::Rebuild { what } => rebuild::run(&what),
+        Command::Migrate(file) => migrate::run(&file),
         Command::Verify(storage) => verify::run(&storage),
         Command::Events(events) => wait(events::run(&events)),
         Command::Export { what } => wait(export::run(&what)),
@@ -56,8 +58,10 @@ fn configuration(file: &ConfigFile, flags: Vec<Flag>) -> anyhow::Result<Loaded> 
 
 /// The folder of a log that is there: a mistyped name must not make a new one.
 fn log_folder(config: &Config) -> anyhow::Result<PathBuf> {
-    let Location::Folder(dir) = config.log.location() else {
-        bail!("a log in memory is gone with its process");
+    let dir = match config.log.location() {
+        Location::Folder(dir) => dir,
+        Location::Kafka { .. } => bail!("this is for a log of this machine, not for one on Kafka"),
+        _ => bail!("a log in memory is gone with its process"),
     };
     let folder = dir.join(TOPIC);
     ensure!(folder.is_dir(), "there is no log at {}", folder.display());

@@ -4,27 +4,58 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use anyhow::bail;
 use engine::{Progress, Rebuilt};
 
 use crate::cli::Rebuild;
 use crate::config::Config;
-use crate::start::Node;
+use crate::start::{Node, Opening};
+
+/// How long the group may take to give every partition to this process: more than the session of
+/// a node that was killed.
+const OWN_ALL_WAIT_MAX: Duration = Duration::from_secs(60);
 
 pub(super) fn run(command: &Rebuild) -> anyhow::Result<ExitCode> {
     let Rebuild::Documents { storage, verify } = command;
     let mut flags = super::data_flags(storage)?;
     flags.extend(super::text_flags("rebuild", Some("warn")));
     let loaded = super::configuration(&storage.config, flags)?;
-    super::log_folder(&loaded.config)?;
     crate::logging::init(&loaded.config.logging)?;
     let bar = super::progress::open("open");
-    let node = Node::start(&loaded.config, &|_, next, _| bar.set_position(next))?;
+    let node = match loaded.config.is_shared() {
+        true => join(&loaded.config)?,
+        false => {
+            super::log_folder(&loaded.config)?;
+            Node::start(&loaded.config, &|_, next, _| bar.set_position(next))?
+        }
+    };
     bar.finish_and_clear();
     let outcome = rebuild(&node, *verify);
     let closed = close(node, &loaded.config);
     let equal = outcome?;
     closed?;
     Ok(if equal { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A node that writes every partition of a cluster whose other nodes are stopped.
+fn join(config: &Config) -> anyhow::Result<Node> {
+    let opening = Opening::new(config)?;
+    let engine = opening.runtime.block_on(async {
+        let waits = |reason| eprintln!("waiting: {reason}");
+        // It forwards nothing, so it needs neither a key nor an address.
+        let address = "rebuild.invalid";
+        let engine = Node::join(&opening.registry, config, "", address, &waits).await?;
+        let until = Instant::now() + OWN_ALL_WAIT_MAX;
+        while !engine.owns_all() {
+            if Instant::now() > until {
+                engine.stop().await?;
+                bail!("other nodes write some of the partitions: stop them first");
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok(engine)
+    })?;
+    Ok(opening.with(engine))
 }
 
 fn close(node: Node, config: &Config) -> anyhow::Result<()> {

@@ -11,7 +11,7 @@ use toml::Value;
 use crate::cli::Serve;
 use crate::config::{Config, Flag};
 use crate::signals;
-use crate::start::{self, Node, web};
+use crate::start::{self, Node, Opening, web};
 
 /// Names the variable that holds the administrator's key.
 pub(super) const KEY_VARIABLE: &str = "HEADWATER_ADMIN_KEY";
@@ -55,6 +55,10 @@ pub(super) fn flags(command: &Serve) -> anyhow::Result<Vec<Flag>> {
         let value = Value::String(listen.clone());
         flags.push(Flag { name: "--listen", section: "server", key: "listen", value });
     }
+    if let Some(roles) = &command.roles {
+        let value = Value::String(roles.clone());
+        flags.push(Flag { name: "--roles", section: "cluster", key: "roles", value });
+    }
     Ok(flags)
 }
 
@@ -67,6 +71,9 @@ pub(super) fn serve(
     let started = Instant::now();
     let listen = web::address(config)?;
     start::files::allow(config.server.sockets_max);
+    if config.is_shared() {
+        return serve_shared(config, admin_key, listen, announce);
+    }
     let node = Node::start(config, &start::progress_in_log())?;
     node.keep_trimming(config);
     let signal = node.runtime.block_on(async { signals::watch() })?;
@@ -80,7 +87,42 @@ pub(super) fn serve(
         signals::notify("READY=1");
         announce(address);
     };
-    let served = web::serve(&node, web::options(config, listen, admin_key), ready, stop);
+    let options = web::options(config, listen, admin_key);
+    let served = web::serve(&node, options, ready, stop, async {});
+    let stopped = node.stop(Duration::from_secs(config.server.shutdown_wait_s));
+    served.and(stopped)?;
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// As [`serve`], beside other nodes: answers from the start, and says what it waits for.
+fn serve_shared(
+    config: &Config,
+    admin_key: String,
+    listen: SocketAddr,
+    announce: impl FnOnce(SocketAddr),
+) -> anyhow::Result<ExitCode> {
+    let started = Instant::now();
+    let opening = Opening::new(config)?;
+    let mut signal = opening.runtime.block_on(async { signals::watch() })?;
+    let joined = web::wait(config, &opening, listen, &admin_key, &mut signal)?;
+    let Some((engine, listen)) = joined else { return Ok(ExitCode::SUCCESS) };
+    let node = opening.with(engine);
+    let (begun, handed_over) = node.hand_over_when(signal);
+    let ready = |address: SocketAddr| {
+        let duration_ms = started.elapsed().as_millis() as u64;
+        tracing::info!(%address, duration_ms, version = env!("CARGO_PKG_VERSION"), "serving");
+        signals::notify("READY=1");
+        announce(address);
+    };
+    let stop = async {
+        let _ = begun.await;
+    };
+    let handed_over = async {
+        let _ = handed_over.await;
+    };
+    let options = web::options(config, listen, admin_key);
+    let served = web::serve(&node, options, ready, stop, handed_over);
     let stopped = node.stop(Duration::from_secs(config.server.shutdown_wait_s));
     served.and(stopped)?;
     tracing::info!("stopped");

@@ -21,6 +21,7 @@ pub(super) fn check(config: &Config) -> anyhow::Result<()> {
     not_zero(config)?;
     server(config)?;
     log(config)?;
+    cluster(config)?;
     engine(config)?;
     realtime(config)?;
     crate::logging::check_level(&config.logging.level)
@@ -70,9 +71,20 @@ fn server(config: &Config) -> anyhow::Result<()> {
 fn log(config: &Config) -> anyhow::Result<()> {
     let log = &config.log;
     let (events, tables) = (Location::parse(&log.url), Location::parse(&config.readmodel.url));
-    for (key, location) in [("log.url", &events), ("readmodel.url", &tables)] {
-        ensure!(location.is_some(), "`{key}` must be file:FOLDER or memory:");
-    }
+    ensure!(
+        events.as_ref().is_some_and(|events| !matches!(events, Location::Cql { .. })),
+        "`log.url` must be file:FOLDER, memory: or kafka://HOST:PORT,…/TOPIC"
+    );
+    ensure!(
+        tables.as_ref().is_some_and(|tables| !matches!(tables, Location::Kafka { .. })),
+        "`readmodel.url` must be file:FOLDER, memory: or scylla://HOST:PORT,…/KEYSPACE"
+    );
+    ensure!(
+        matches!(events, Some(Location::Kafka { .. }))
+            == matches!(tables, Some(Location::Cql { .. })),
+        "`log.url` and `readmodel.url` must both be of this machine, or kafka:// and scylla://: \
+         other nodes would not see the same"
+    );
     if events == Some(Location::Memory) && tables != Some(Location::Memory) {
         bail!(
             "`log.url` is memory: and `readmodel.url` is not: at the next start the tables would \
@@ -99,6 +111,50 @@ fn log(config: &Config) -> anyhow::Result<()> {
         log.disk_reserve_bytes == 0 || log.disk_reserve_bytes >= journal,
         "`log.disk_reserve_bytes` must be 0 or at least `readmodel.journal_bytes_max`: what the \
          log has taken must still reach the tables"
+    );
+    Ok(())
+}
+
+fn cluster(config: &Config) -> anyhow::Result<()> {
+    let Config { cluster, kafka, cql, .. } = config;
+    if let Err(unknown) = cluster.roles() {
+        bail!("`cluster.roles` has {unknown:?}: there are api, writer and realtime");
+    }
+    if !config.is_shared() {
+        ensure!(
+            cluster.roles().is_ok_and(|roles| roles.api && roles.writer && roles.realtime),
+            "`cluster.roles` can leave out none on a log of this machine: no other node would \
+             have them"
+        );
+        return Ok(());
+    }
+    for (key, value) in [
+        ("kafka.session_timeout_ms", kafka.session_timeout_ms),
+        ("kafka.heartbeat_ms", kafka.heartbeat_ms),
+        ("kafka.append_wait_ms", kafka.append_wait_ms),
+        ("kafka.reach_wait_ms", kafka.reach_wait_ms),
+        ("kafka.release_wait_ms", kafka.release_wait_ms),
+        ("cql.timeout_ms", cql.timeout_ms),
+        ("cql.replication", u64::from(cql.replication)),
+    ] {
+        ensure!(value > 0, "`{key}` must not be 0");
+    }
+    ensure!(
+        kafka.heartbeat_ms * 3 <= kafka.session_timeout_ms,
+        "`kafka.heartbeat_ms` must be at most a third of `kafka.session_timeout_ms`"
+    );
+    ensure!(!kafka.group.is_empty(), "`kafka.group` must not be empty");
+    ensure!(
+        cluster.advertise.is_empty() || cluster.advertise.starts_with("http://"),
+        "`cluster.advertise` must be http://HOST:PORT; it is {:?}",
+        cluster.advertise
+    );
+    let anywhere =
+        config.server.listen.starts_with("0.0.0.0:") || config.server.listen.starts_with("[::]:");
+    ensure!(
+        !(anywhere && cluster.advertise.is_empty()),
+        "`cluster.advertise` must say where other nodes reach this one: `server.listen` is {}",
+        config.server.listen
     );
     Ok(())
 }

@@ -25,6 +25,12 @@ pub(crate) struct Config {
     pub(crate) log: Log,
     /// Where the tables that answer reads are kept.
     pub(crate) readmodel: ReadModel,
+    /// The log on Kafka.
+    pub(crate) kafka: Kafka,
+    /// The tables by CQL.
+    pub(crate) cql: Cql,
+    /// This node among others.
+    pub(crate) cluster: Cluster,
     /// Writers and consumers.
     pub(crate) engine: Engine,
     /// Live subscriptions.
@@ -57,7 +63,7 @@ pub(crate) struct Server {
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Log {
-    /// `file:FOLDER` or `memory:`.
+    /// `file:FOLDER`, `memory:`, or `kafka://HOST:PORT,HOST:PORT/TOPIC`.
     pub(crate) url: String,
     /// Lanes of the log; fixed at the first start.
     pub(crate) partitions: u32,
@@ -81,7 +87,7 @@ pub(crate) struct Log {
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ReadModel {
-    /// `file:FOLDER` or `memory:`.
+    /// `file:FOLDER`, `memory:`, or `scylla://HOST:PORT,HOST:PORT/KEYSPACE`.
     pub(crate) url: String,
     /// Blocks kept in memory for reading.
     pub(crate) cache_bytes: u64,
@@ -91,6 +97,58 @@ pub(crate) struct ReadModel {
     pub(crate) journal_bytes_max: u64,
     /// Threads that flush and compact.
     pub(crate) compaction_threads: usize,
+}
+
+/// The log on Kafka; without effect elsewhere.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Kafka {
+    /// A file of further client settings by their librdkafka names, one `name=value` a line;
+    /// empty for none.
+    pub(crate) properties_file: String,
+    /// Copies of each partition when the topic is made; 0 for the brokers' default.
+    pub(crate) replication: u16,
+    /// Copies that must have an event before it is acknowledged, when the topic is made; 0 for 2
+    /// of 3 and more, else 1.
+    pub(crate) min_insync: u16,
+    /// Whether one copy of each partition will do although there are several brokers.
+    pub(crate) allow_single_replica: bool,
+    /// The group that shares the partitions out among the nodes.
+    pub(crate) group: String,
+    /// After this silence a node is taken for dead and its partitions are given to others.
+    pub(crate) session_timeout_ms: u64,
+    /// How often a node says that it lives.
+    pub(crate) heartbeat_ms: u64,
+    /// How long an append waits for the brokers before its outcome counts as unknown.
+    pub(crate) append_wait_ms: u64,
+    /// How long anything else waits for the brokers.
+    pub(crate) reach_wait_ms: u64,
+    /// How long a node that gives a partition up may take to finish what it has begun.
+    pub(crate) release_wait_ms: u64,
+}
+
+/// The tables by CQL; without effect elsewhere.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Cql {
+    /// Who logs in; empty for nobody.
+    pub(crate) user: String,
+    /// A file that holds the password.
+    pub(crate) password_file: String,
+    /// Copies of each row in the data centre, when `headwater migrate` makes the keyspace.
+    pub(crate) replication: u16,
+    /// How long one request to the store may take.
+    pub(crate) timeout_ms: u64,
+}
+
+/// This node among others; without effect on a log of its own.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Cluster {
+    /// Where other nodes reach this one, `http://HOST:PORT`; empty for `server.listen`.
+    pub(crate) advertise: String,
+    /// What the node does, with commas between: api, writer, realtime.
+    pub(crate) roles: String,
 }
 
 /// Writers and consumers.
@@ -164,10 +222,24 @@ pub(crate) enum Location {
     Memory,
     /// A folder.
     Folder(PathBuf),
+    /// A topic on Kafka.
+    Kafka {
+        /// `HOST:PORT`, with commas between.
+        brokers: String,
+        /// Its name.
+        topic: String,
+    },
+    /// A keyspace of ScyllaDB or Cassandra.
+    Cql {
+        /// `HOST:PORT` each.
+        nodes: Vec<String>,
+        /// Its name.
+        keyspace: String,
+    },
 }
 
 impl Location {
-    /// Reads `memory:` or `file:FOLDER`.
+    /// Reads `memory:`, `file:FOLDER`, `kafka://…/TOPIC` or `scylla://…/KEYSPACE`.
     fn parse(url: &str) -> Option<Self> {
         match url.split_once(':')? {
             ("memory", "") => Some(Self::Memory),
@@ -175,8 +247,65 @@ impl Location {
                 // file:///var/lib/x says the same as file:/var/lib/x.
                 Some(Self::Folder(folder.strip_prefix("//").unwrap_or(folder).into()))
             }
+            ("kafka", rest) => {
+                let (hosts, topic) = hosts_and_name(rest)?;
+                Some(Self::Kafka { brokers: hosts.join(","), topic })
+            }
+            ("scylla" | "cassandra", rest) => {
+                let (nodes, keyspace) = hosts_and_name(rest)?;
+                Some(Self::Cql { nodes, keyspace })
+            }
             _ => None,
         }
+    }
+}
+
+/// Reads `//HOST:PORT,HOST:PORT/NAME`.
+fn hosts_and_name(rest: &str) -> Option<(Vec<String>, String)> {
+    let (hosts, name) = rest.strip_prefix("//")?.split_once('/')?;
+    let hosts: Vec<String> = hosts.split(',').map(str::to_owned).collect();
+    let is_host = |host: &String| {
+        let port = host.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+        port.is_some_and(|(_, port)| port.parse::<u16>().is_ok())
+    };
+    let is_name = !name.is_empty()
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+    (is_name && hosts.iter().all(is_host)).then(|| (hosts, name.to_owned()))
+}
+
+impl Config {
+    /// Whether other nodes may work on the same log and tables.
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(self.log.location(), Location::Kafka { .. })
+    }
+}
+
+/// What a node of a cluster does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Roles {
+    /// Answers requests.
+    pub(crate) api: bool,
+    /// Writes partitions and brings the tables up to date.
+    pub(crate) writer: bool,
+    /// Serves WebSockets and event streams.
+    pub(crate) realtime: bool,
+}
+
+impl Cluster {
+    /// The node's roles.
+    ///
+    /// Errors with the name of a role that there is not.
+    pub(crate) fn roles(&self) -> Result<Roles, String> {
+        let mut roles = Roles { api: false, writer: false, realtime: false };
+        for name in self.roles.split(',').map(str::trim) {
+            match name {
+                "api" => roles.api = true,
+                "writer" => roles.writer = true,
+                "realtime" => roles.realtime = true,
+                other => return Err(other.to_owned()),
+            }
+        }
+        Ok(roles)
     }
 }
 

@@ -24,8 +24,12 @@ pub(super) fn log(config: &Log, registry: &Registry) -> anyhow::Result<Arc<dyn E
         seconds_max: keep(config.retention_s),
         bytes_max: keep(config.retention_bytes),
     };
-    let Location::Folder(dir) = config.location() else {
-        return Ok(Arc::new(eventlog::memory::Log::new(config.partitions, retention)));
+    let dir = match config.location() {
+        Location::Folder(dir) => dir,
+        Location::Kafka { .. } => {
+            bail!("this command works on a log of this machine, not on one on Kafka")
+        }
+        _ => return Ok(Arc::new(eventlog::memory::Log::new(config.partitions, retention))),
     };
     make_private(&dir)?;
     if !config.fsync {

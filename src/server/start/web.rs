@@ -4,12 +4,15 @@
 use std::future::Future;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::rt::System;
 use anyhow::{Context as _, anyhow};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
 
-use super::Node;
+use super::{Node, Opening};
 use crate::config::Config;
 
 /// The description of the API as JSON, for people and tools.
@@ -26,12 +29,14 @@ pub(crate) fn address(config: &Config) -> anyhow::Result<SocketAddr> {
     Ok(address)
 }
 
-/// Serves until `stop`; calls `announce` with the address once it is bound.
+/// Serves until `stop`, and on until `handed_over`; calls `announce` with the address once it is
+/// bound.
 pub(crate) fn serve(
     node: &Node,
     options: api::Options,
     announce: impl FnOnce(SocketAddr),
     stop: impl Future<Output = ()>,
+    handed_over: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let (engine, registry) = (node.engine.clone(), node.registry.clone());
     let listen = options.listen;
@@ -39,7 +44,44 @@ pub(crate) fn serve(
         let server = api::Server::bind(engine, registry, options);
         let server = server.map_err(|error| taken(listen, error))?;
         announce(server.addr());
-        server.run(stop).await.context("serving")
+        server.run(stop, handed_over).await.context("serving")
+    })
+}
+
+/// Opens what other nodes share while a server on `listen` tells everybody to wait. The engine and
+/// where to serve it; `None` when the signal came first.
+pub(crate) fn wait(
+    config: &Config,
+    opening: &Opening,
+    listen: SocketAddr,
+    admin_key: &str,
+    signal: &mut oneshot::Receiver<()>,
+) -> anyhow::Result<Option<(Arc<engine::Engine>, SocketAddr)>> {
+    let reason = Arc::new(Mutex::new("opening log and tables".to_owned()));
+    System::new().block_on(async {
+        let waiting = api::Waiting::bind(listen, durability(config), Arc::clone(&reason));
+        let waiting = waiting.map_err(|error| taken(listen, error))?;
+        let address = waiting.addr();
+        tracing::info!(%address, "waiting for log and tables");
+        let (config, admin_key) = (config.clone(), admin_key.to_owned());
+        let registry = opening.registry.clone();
+        let mut joining = opening.runtime.spawn(async move {
+            let waits = move |why| *reason.lock() = why;
+            Node::join(&registry, &config, &admin_key, &address.to_string(), &waits).await
+        });
+        let joined = async {
+            tokio::select! {
+                joined = &mut joining => Some(joined),
+                _ = signal => None,
+            }
+        };
+        match waiting.run(joined).await {
+            Some(joined) => Ok(Some((joined.context("starting")??, address))),
+            None => {
+                joining.abort();
+                Ok(None)
+            }
+        }
     })
 }
 
@@ -58,7 +100,20 @@ pub(crate) fn options(config: &Config, listen: SocketAddr, admin_key: String) ->
         socket_subscriptions_max: realtime.socket_subscriptions_max,
         heartbeat: Duration::from_secs(realtime.heartbeat_s),
         shutdown_wait: Duration::from_secs(server.shutdown_wait_s),
-        durability: if config.log.fsync { "fsync" } else { "relaxed" }.to_owned(),
+        roles: config.cluster.roles().map_or(defaults.roles, |roles| api::Roles {
+            api: roles.api,
+            realtime: roles.realtime,
+        }),
+        durability: durability(config).to_owned(),
+    }
+}
+
+/// What an answered write survives, in one word.
+fn durability(config: &Config) -> &'static str {
+    match (config.is_shared(), config.log.fsync) {
+        (true, _) => "replicated",
+        (false, true) => "fsync",
+        (false, false) => "relaxed",
     }
 }
 

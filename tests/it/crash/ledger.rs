@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::subscriber::{Seen, Target};
 use super::world::Ack;
-use crate::harness::Project;
+use harness::Project;
 
 /// The log of one project, folded.
 #[derive(Default)]

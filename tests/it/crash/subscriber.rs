@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::ledger::offset_of;
 use super::world::World;
-use crate::harness::{Socket, Sse, socket::Received};
+use harness::{Socket, Sse, socket::Received};
 
 /// One in so many frames, a subscriber hangs up.
 const HANGS_UP_ONE_IN: usize = 60;

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::harness::Project;
+use harness::Project;
 
 /// A write that the server said it has done.
 #[derive(Debug, Clone)]

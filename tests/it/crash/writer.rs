@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::ledger::offset_of;
 use super::work::{Change, Documents, Known, Operation, SHARED, Step};
 use super::world::{Ack, World};
-use crate::harness::client::Request;
-use crate::harness::{Answer, Project};
+use harness::client::Request;
+use harness::{Answer, Project};
 
 /// Of a hundred requests without an answer, so many are not repeated.
 const GIVES_UP_PERCENT: u8 = 30;

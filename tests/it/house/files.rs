@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::harness::{files_below, root};
+use harness::{files_below, root};
 
 const FILE_LINES_MAX: usize = 800;
 const LINE_CHARS_MAX: usize = 100;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::json;
 
-use crate::harness::{Server, Setup, Socket, root};
+use harness::{Server, Setup, Socket, root};
 
 const HEAD: &str = "# Metrics
 

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::{collection, started};
-use crate::harness::{Project, Setup, Socket, Sse};
+use harness::{Project, Setup, Socket, Sse};
 
 async fn open(project: &Project) -> Socket {
     Socket::open(project).await.expect("a socket opens before it is asked who it is")
@@ -157,5 +157,5 @@ async fn a_client_that_says_goodbye_is_let_go() {
     assert_eq!(connections().await, "2");
     socket.send_message(Message::Close(None)).await;
     drop(stream);
-    crate::harness::eventually("both to be gone", || async { connections().await == "0" }).await;
+    harness::eventually("both to be gone", || async { connections().await == "0" }).await;
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{collection, facts, live_once, started, wanted};
-use crate::harness::{Setup, Socket, Sse};
+use harness::{Setup, Socket, Sse};
 
 #[tokio::test]
 async fn a_socket_resumes_after_the_position_that_it_names() {
@@ -127,7 +127,7 @@ async fn what_retention_took_is_made_up_for_by_a_snapshot_marked_reset() {
         project.write("c", "d", &json!({"n": n, "pad": pad})).await;
     }
     let path = project.path(&format!("/events?from={old}&limit=1"));
-    crate::harness::eventually("retention", || async {
+    harness::eventually("retention", || async {
         project.client.get(&path).send().await.status == 410
     })
     .await;

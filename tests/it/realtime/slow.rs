@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use super::{collection, started};
-use crate::harness::{Project, Socket, Sse};
+use harness::{Project, Socket, Sse};
 
 /// More than all buffers between server and subscriber can hold.
 const WRITES: u64 = 60;

@@ -65,7 +65,7 @@ async fn after_a_clean_end_nothing_is_scanned() {
     let log = open(&options).unwrap();
     assert_eq!(log.end(P0), 60);
     append(&log, 1).await.unwrap();
-    assert_eq!(log.read(P0, 59, ALL).await.unwrap().len(), 2);
+    assert_eq!(log.read(P0, 59, ALL).await.unwrap().events.len(), 2);
     let (events, error) = read_all(&log, 0).await;
     assert_eq!(events.len(), 30);
     assert!(matches!(error, Some(Error::Corrupt { offset: 30, .. })), "{error:?}");

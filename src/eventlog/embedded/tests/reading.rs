@@ -17,7 +17,7 @@ async fn any_offset_of_any_segment() {
     assert!(sealed > 2);
     let check = async |from: usize, events_max: usize| {
         let limit = ReadLimit { events_max, bytes_max: usize::MAX };
-        let read = log.read(P0, from as u64, limit).await.unwrap();
+        let read = log.read(P0, from as u64, limit).await.unwrap().events;
         assert!(!read.is_empty() && read.len() <= events_max);
         assert_eq!(read, written[from..from + read.len()]);
     };
@@ -38,7 +38,7 @@ async fn any_offset_of_any_segment() {
         std::fs::remove_file(index).unwrap();
     }
     for from in (0..written.len()).rev().step_by(7) {
-        let read = log.read(P0, from as u64, ALL).await.unwrap();
+        let read = log.read(P0, from as u64, ALL).await.unwrap().events;
         assert_eq!(read, written[from..from + read.len()]);
     }
 }
@@ -71,7 +71,7 @@ async fn a_trim_below_a_reader() {
     for _ in 0..20 {
         append(&log, 2).await.unwrap();
     }
-    assert_eq!(log.read(P0, 0, ALL).await.unwrap()[0].position.offset, 0);
+    assert_eq!(log.read(P0, 0, ALL).await.unwrap().events[0].position.offset, 0);
     let start = log.trim(P0, conformance::second(40)).await.unwrap();
     assert!(start > 20);
     assert!(matches!(log.read(P0, 1, ALL).await, Err(Error::Trimmed { asked: 1, .. })));

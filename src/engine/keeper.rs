@@ -1,0 +1,188 @@
+//! Keeps one partition written by this node for as long as the group wants that: takes it over,
+//! brings the tables up to date, runs its writer, and gives it up again. A writer that has lost
+//! its lease is replaced by a new one, which starts from the log and not from memory.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::{Offset, PartitionId, Timestamp};
+use eventlog::{EventLog, ReadLimit};
+use tokio::sync::watch;
+
+use crate::catalog::Catalog;
+use crate::clock;
+use crate::cluster::Cluster;
+use crate::consumer::Consumer;
+use crate::error::Error;
+use crate::follow::advance;
+use crate::metrics::Metrics;
+use crate::partition::Partition;
+use crate::projection::Registration;
+use crate::start::spawn;
+use crate::writer::Writer;
+use crate::{Options, Spaces};
+
+/// Between two tries to take over, at first and at most.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// Offsets looked back for the newest event: the last ones may not count.
+const LOOK_BACK: [u64; 4] = [1, 16, 256, 4096];
+/// One read of them.
+const LOOK: ReadLimit = ReadLimit { events_max: 1024, bytes_max: 1 << 20 };
+
+pub(crate) struct Keeper {
+    pub(crate) partition: Arc<Partition>,
+    pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) spaces: Spaces,
+    pub(crate) documents: Registration,
+    pub(crate) idempotency: Registration,
+    pub(crate) options: Options,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) cluster: Cluster,
+}
+
+impl Keeper {
+    /// Runs until the membership ends.
+    pub(crate) async fn run(self) {
+        let id = self.partition.id;
+        let mut assigned = self.cluster.membership.assigned();
+        while assigned.wait_for(|set| set.contains(&id)).await.is_ok() {
+            // From here on this node's writer moves the partition on, not its tail.
+            let advancing = self.partition.advancing.lock().await;
+            self.own(&mut assigned).await;
+            drop(advancing);
+            self.cluster.membership.released(id);
+        }
+    }
+
+    /// Writes the partition until it is assigned elsewhere.
+    async fn own(&self, assigned: &mut watch::Receiver<BTreeSet<PartitionId>>) {
+        let id = self.partition.id;
+        let mut pause = PAUSE_MIN;
+        while assigned.borrow().contains(&id) {
+            match self.take_over().await {
+                Ok(writer) => {
+                    let queue_max = self.options.queue_commands_max;
+                    match spawn(&self.partition, writer, queue_max) {
+                        Ok(mut ended) => {
+                            self.partition.refuse(None);
+                            tracing::info!(partition = %id, "writing");
+                            tokio::select! {
+                                _ = assigned.wait_for(|set| !set.contains(&id)) => {}
+                                _ = &mut ended => pause = PAUSE_MIN,
+                            }
+                            self.partition.stop().await;
+                            tracing::info!(partition = %id, "no longer writing");
+                        }
+                        Err(error) => self.partition.refuse(Some(error)),
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(partition = %id, %error, "can't take the partition over");
+                    self.partition.refuse(Some(error));
+                }
+            }
+            self.log.resign(id);
+            if !assigned.borrow().contains(&id) {
+                break;
+            }
+            self.wait_until_ours(assigned, pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+        self.partition.refuse(None);
+    }
+
+    /// A node that was paused may still believe that a partition is its own: another's takeover
+    /// must not be answered by one of ours before the group has been asked.
+    async fn wait_until_ours(
+        &self,
+        assigned: &mut watch::Receiver<BTreeSet<PartitionId>>,
+        pause: Duration,
+    ) {
+        let id = self.partition.id;
+        loop {
+            let gone = assigned.wait_for(|set| !set.contains(&id));
+            if tokio::time::timeout(pause, gone).await.is_ok() {
+                return;
+            }
+            match self.cluster.membership.owner(id, true).await {
+                Ok(Some(owner)) if owner == self.cluster.node => return,
+                // Another's, or nobody's until the group has settled.
+                Ok(_) => {}
+                Err(error) => self.partition.refuse(Some(error.into())),
+            }
+        }
+    }
+
+    /// Makes this node the partition's writer, with its tables level with the log.
+    async fn take_over(&self) -> Result<Writer, Error> {
+        let (id, log) = (self.partition.id, &*self.log);
+        let next = log.take_over(id, &self.cluster.node).await?;
+        advance(&self.partition, log, &self.catalog, next).await?;
+        let mut documents = self.open(&self.documents, next).await?;
+        let mut idempotency = self.open(&self.idempotency, next).await?;
+        for consumer in [&mut documents, &mut idempotency] {
+            let behind = next.saturating_sub(consumer.next());
+            consumer.catch_up(log, id, next, &|_| ()).await?;
+            consumer.store_checkpoint().await?;
+            if behind > 0 {
+                let name = consumer.name;
+                tracing::debug!(partition = %id, consumer.name = name, behind, "level");
+            }
+        }
+        self.partition.set_stored(next);
+        Ok(Writer {
+            partition: Arc::clone(&self.partition),
+            log: Arc::clone(&self.log),
+            catalog: Arc::clone(&self.catalog),
+            documents,
+            idempotency,
+            metrics: Arc::clone(&self.metrics),
+            limits: self.options.document,
+            idempotency_seconds: self.options.idempotency_seconds,
+            batch_commands_max: self.options.batch_commands_max,
+            tables_are_remote: true,
+            last_time: self.last_time(next).await?,
+        })
+    }
+
+    async fn open(&self, registration: &Registration, end: Offset) -> Result<Consumer, Error> {
+        let space = match registration.name == self.documents.name {
+            true => self.partition.documents(),
+            false => Arc::clone(&self.spaces.idempotency),
+        };
+        let consumer = Consumer::open(registration, space).await?;
+        if consumer.next() > end {
+            let (partition, checkpoint) = (self.partition.id.0, consumer.next());
+            return Err(Error::AheadOfLog { partition, checkpoint, end });
+        }
+        Ok(consumer)
+    }
+
+    /// The time of the newest event before `end`, but not after now.
+    async fn last_time(&self, end: Offset) -> Result<Timestamp, Error> {
+        let id = self.partition.id;
+        let start = self.log.start(id);
+        for back in LOOK_BACK {
+            let from = end.saturating_sub(back).max(start);
+            if from >= end {
+                break;
+            }
+            let (mut next, mut newest) = (from, None);
+            while next < end {
+                let read = self.log.read(id, next, LOOK).await?;
+                newest = read.events.last().map(|last| last.event.time).or(newest);
+                if read.next == next {
+                    break;
+                }
+                next = read.next;
+            }
+            if let Some(newest) = newest {
+                return Ok(newest.min(clock::now()));
+            }
+        }
+        Ok(Timestamp::default())
+    }
+}

@@ -1,0 +1,148 @@
+//! What the Kafka client tells of itself: which brokers it reaches, how far behind it is, and its
+//! log. Keeps only what an operator is told; decides nothing.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use domain::Timestamp;
+use parking_lot::Mutex;
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use serde::Deserialize;
+
+/// Whether the brokers can be reached.
+#[derive(Default)]
+pub(super) struct Health {
+    down: Mutex<Option<Down>>,
+    /// The end of each partition at the brokers, as last heard.
+    broker_ends: Mutex<HashMap<i32, i64>>,
+}
+
+struct Down {
+    since: Timestamp,
+    brokers: BTreeSet<String>,
+    last_error: Option<String>,
+}
+
+impl Health {
+    /// What is wrong, if no broker can be reached.
+    pub(super) fn trouble(&self) -> Option<String> {
+        let down = self.down.lock();
+        let down = down.as_ref()?;
+        let brokers = down.brokers.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let error = down.last_error.as_ref().map(|error| format!("; {error}")).unwrap_or_default();
+        Some(format!("no Kafka broker can be reached since {}: {brokers}{error}", down.since))
+    }
+
+    /// How many records the brokers have of a partition beyond `seen`, as last heard.
+    pub(super) fn lag(&self, partition: u32, seen: u64) -> u64 {
+        let ends = self.broker_ends.lock();
+        let end = ends.get(&(partition as i32)).copied().unwrap_or_default();
+        u64::try_from(end).unwrap_or_default().saturating_sub(seen)
+    }
+
+    fn heard(&self, statistics: Statistics<'_>) {
+        if statistics.brokers.values().any(|broker| broker.state == "UP") {
+            if self.down.lock().take().is_some() {
+                tracing::info!("a Kafka broker can be reached again");
+            }
+        } else {
+            let tried = statistics.brokers.values().filter(|broker| broker.state != "INIT");
+            let names = tried.filter_map(|broker| Some(broker.name.split_once('/')?.0.to_owned()));
+            self.set_down(names.filter(|name| name.contains(':')).collect(), None);
+        }
+        let mut ends = self.broker_ends.lock();
+        for partition in statistics.topics.into_values().flat_map(|t| t.partitions.into_values()) {
+            ends.insert(partition.partition, partition.hi_offset);
+        }
+    }
+
+    fn set_down(&self, brokers: BTreeSet<String>, error: Option<String>) {
+        let mut down = self.down.lock();
+        if let Some(down) = &mut *down {
+            down.brokers.extend(brokers);
+            down.last_error = error.or(down.last_error.take());
+        } else if !brokers.is_empty() {
+            tracing::warn!(brokers = ?brokers, "no Kafka broker can be reached");
+            *down = Some(Down { since: now(), brokers, last_error: error });
+        }
+    }
+}
+
+/// The present time.
+pub(super) fn now() -> Timestamp {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_micros(i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// The part of librdkafka's statistics that we use.
+#[derive(Deserialize)]
+struct Statistics<'a> {
+    #[serde(borrow)]
+    brokers: HashMap<&'a str, Broker<'a>>,
+    #[serde(borrow, default)]
+    topics: HashMap<&'a str, Topic<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Broker<'a> {
+    name: &'a str,
+    state: &'a str,
+}
+
+#[derive(Deserialize)]
+struct Topic<'a> {
+    #[serde(borrow)]
+    partitions: HashMap<&'a str, Partition>,
+}
+
+#[derive(Deserialize)]
+struct Partition {
+    partition: i32,
+    hi_offset: i64,
+}
+
+/// The callbacks of a client that only asks or reads. `watches` says whether its view of the
+/// brokers is the one to tell.
+pub(super) struct Context {
+    pub(super) health: Arc<Health>,
+    pub(super) watches: bool,
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        match serde_json::from_slice(statistics) {
+            Ok(statistics) if self.watches => self.health.heard(statistics),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "the Kafka client's statistics make no sense"),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "the Kafka client reports an error");
+        if self.watches && error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+            // Names come with the statistics; this one only says why.
+            self.health.set_down(BTreeSet::new(), Some(reason.to_owned()));
+        }
+    }
+}
+
+impl ConsumerContext for Context {}
+
+/// Hands a line of librdkafka's log on. It repeats itself at every attempt to connect, so that
+/// only what is worse than a warning is shown by default.
+pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+            tracing::error!(target: "librdkafka", facility, "{message}");
+        }
+        _ => tracing::debug!(target: "librdkafka", facility, "{message}"),
+    }
+}

@@ -1,0 +1,103 @@
+//! What clients and subscribers share: where the nodes are, the projects, the history, and when it
+//! is time to end.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use harness::{Client, Project};
+use serde_json::json;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::Plan;
+use crate::history::History;
+
+/// The longest that the nodes may take to know a new project.
+const PROJECT_KNOWN_MAX: Duration = Duration::from_secs(60);
+/// Names tried until every partition has a project.
+const NAMES_MAX: usize = 256;
+
+/// The last offset of each project's collections, once nobody writes any more.
+pub(super) type Ends = HashMap<(usize, &'static str), u64>;
+
+/// A project and where it lies.
+pub(super) struct Tenant {
+    pub(super) project: Project,
+    pub(super) partition: u32,
+}
+
+impl Tenant {
+    /// The text of a position.
+    pub(super) fn position(&self, offset: u64) -> String {
+        format!("{}-{offset}", self.partition)
+    }
+}
+
+/// Shared by everybody.
+pub(super) struct World {
+    /// Base URLs.
+    pub(super) nodes: Vec<String>,
+    pub(super) tenants: Vec<Tenant>,
+    pub(super) history: History,
+    pub(super) is_working: watch::Sender<bool>,
+    pub(super) ends: watch::Sender<Option<Ends>>,
+}
+
+impl World {
+    /// Makes one project in each partition, and waits until every node knows it.
+    pub(super) async fn new(plan: &Plan, nodes: &[String], admin_key: &str) -> Self {
+        let admin = Client::limited(&nodes[0], admin_key, plan.request_max);
+        let mut tenants: Vec<Tenant> = Vec::new();
+        for number in 0..NAMES_MAX {
+            let id = format!("p{number}");
+            let body = json!({"id": id, "name": id});
+            let made = admin.post("/v1/projects", &body).send().await;
+            made.expect(201);
+            let (partition, _) = offset_of(&made.position()).expect("a position");
+            if tenants.iter().any(|tenant| tenant.partition == partition) {
+                continue;
+            }
+            let key = Project::key_of(&admin, &id, "secret").await;
+            let client = admin.with_token(&key);
+            tenants.push(Tenant { project: Project { id, client }, partition });
+            if tenants.len() == plan.partitions as usize {
+                break;
+            }
+        }
+        assert_eq!(tenants.len(), plan.partitions as usize, "some partition has no project");
+        let nodes = nodes.to_vec();
+        let (history, ends) = (History::new(), watch::Sender::default());
+        let world = Self { nodes, tenants, history, is_working: watch::Sender::new(true), ends };
+        world.everybody_knows().await;
+        world
+    }
+
+    async fn everybody_knows(&self) {
+        let deadline = Instant::now() + PROJECT_KNOWN_MAX;
+        for tenant in &self.tenants {
+            for node in &self.nodes {
+                let project = tenant.project.at(node);
+                let path = project.path("/events?limit=1");
+                loop {
+                    let told = match project.client.get(&path).try_send().await {
+                        Ok(answer) if answer.is_ok() => break,
+                        Ok(answer) => answer.text(),
+                        Err(error) => error.to_string(),
+                    };
+                    assert!(Instant::now() < deadline, "{node} does not know {path}: {told}");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+    }
+
+    pub(super) fn is_working(&self) -> bool {
+        *self.is_working.borrow()
+    }
+}
+
+/// Partition and offset of a position.
+pub(super) fn offset_of(position: &str) -> Option<(u32, u64)> {
+    let (partition, offset) = position.split_once('-')?;
+    Some((partition.parse().ok()?, offset.parse().ok()?))
+}
