@@ -16,7 +16,7 @@ bench: ## run our own benches; results go into docs/benchmarks.md by hand
 	cargo bench -p benches --bench engine
 	cargo bench -p benches --bench server
 
-bench-cluster: ## measure a cluster beside one machine, with Kafka and Cassandra of its own: ~8 min
+bench-cluster: ## measure a cluster, on engines of its own, beside one machine (BENCH="--secs 2")
 	cargo build --release --bin headwater
 	cargo bench -p benches --bench cluster -- $(BENCH)
 

@@ -16,7 +16,7 @@ pub const DOCUMENTS: Registration =
 
 /// Remembers which events answered which idempotency key.
 pub const IDEMPOTENCY: Registration =
-    Registration { name: "idempotency", version: 1, forgets: true, make: idempotency::make };
+    Registration { name: "idempotency", version: 2, forgets: true, make: idempotency::make };
 
 /// The tables of every consumer, for stores that make them beforehand.
 pub const TABLES: [Declared; 2] = [

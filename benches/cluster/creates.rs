@@ -41,7 +41,7 @@ pub(crate) async fn one_node(rig: &mut Rig, table: &mut Table) -> Result<()> {
     measure(&nodes, &projects, CONNECTIONS, rig.first_span()).await?;
     for connections in IN_FLIGHT {
         let figures = measure(&nodes, &projects, connections, rig.span).await?;
-        let what = format!("creates, cluster of one node, {connections} connections");
+        let what = format!("creates, cluster of one node, connections: {connections}");
         if connections == CONNECTIONS {
             let embedded = rig.embedded.map(|embedded| embedded.rate);
             table.add(what, figures, ratio(figures.rate, embedded, "embedded"), "≥ 0.40");
@@ -49,7 +49,7 @@ pub(crate) async fn one_node(rig: &mut Rig, table: &mut Table) -> Result<()> {
             table.add(what, figures, "", "");
         }
         let bare = rig.appends.get(&connections);
-        let over = bare.map_or("bare appends were not measured".to_owned(), |bare| {
+        let over = bare.map_or("no figure of bare appends".to_owned(), |bare| {
             format!("{:.2} ms", millis(figures.p50) - millis(bare.p50))
         });
         table.add("  its p50 over that of a bare append", over, "", "≤ 2 ms");

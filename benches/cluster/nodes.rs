@@ -121,11 +121,14 @@ impl Nodes {
 
     /// Starts a node that does not run, without waiting for anything.
     pub(crate) fn launch(&mut self, number: usize) -> Result<()> {
-        let Setup { binary, folder, env, .. } = &self.setup;
+        let Setup { binary, folder, env, shared, .. } = &self.setup;
         let node = &mut self.nodes[number];
         let (listen, data) = (node.address.to_string(), folder.join("data"));
-        let data = data.to_str().context("a temporary path is UTF-8")?;
-        let args = ["serve", "--listen", &listen, "--data", data];
+        let mut args = vec!["serve", "--listen", &listen];
+        if !shared {
+            // It would win over the addresses of log and tables.
+            args.extend(["--data", data.to_str().context("a temporary path is UTF-8")?]);
+        }
         node.process = Some(Process::start(guarded(binary, &args, env), Some(&node.log))?);
         Ok(())
     }

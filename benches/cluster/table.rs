@@ -52,6 +52,6 @@ impl fmt::Display for Table {
 pub(crate) fn ratio(figure: f64, of: Option<f64>, name: &str) -> String {
     match of {
         Some(of) => format!("{:.2} of {name}", figure / of),
-        None => format!("{name} was not measured"),
+        None => format!("no figure of {name}"),
     }
 }

@@ -113,6 +113,7 @@ all)
     step "fuzz targets"
     fuzz/run.sh
     export SCHEMATHESIS="$PWD/.venv/bin/schemathesis" FOREIGN_PYTHON="$PWD/.venv/bin/python"
+    export HEADWATER_TEST_CLUSTER=1
     step "cargo test: build"
     cargo test --locked --workspace --no-run
     start_engines

@@ -64,9 +64,10 @@ pub(crate) async fn dispatch(
             }
             (Some(index), (ROUTES[index].handler)(call).await)
         }
-        Found::Nothing if request.path() == peer::PATH => {
-            let answered = peer::answer(&app, request.method(), request.headers(), payload);
-            (None, answered.await)
+        // Without other nodes there is no such path.
+        Found::Nothing if request.path() == peer::PATH && app.engine.is_shared() => {
+            let (method, headers) = (request.method(), request.headers());
+            (None, Ok(peer::answer(&app, method, headers, &correlation_id, payload).await))
         }
         Found::OtherMethods(methods) if is_preflight(request.method(), request.headers()) => {
             (None, Ok(cors::preflight(methods)))

@@ -4,19 +4,23 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::Method;
-use actix_web::http::header::HeaderMap;
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
 
 use crate::answer::{self, Answer};
 use crate::app::Shared;
 use crate::auth;
 use crate::body::{self, Body};
+use crate::correlation::CorrelationId;
 use crate::error::{Code, Problem};
 
 /// Where a node takes commands from others, by POST.
 pub const PATH: &str = "/internal/commands";
 /// What commands are sent as.
 pub const MEDIA_TYPE: &str = "application/vnd.headwater.command";
+
+/// On an answer that says that no engine has seen the command.
+pub const NOT_TAKEN: &str = "headwater-not-taken";
 
 /// The largest command: what the largest import comes to, and some room.
 const COMMAND_BYTES_MAX: usize = 96 << 20;
@@ -32,8 +36,23 @@ pub(crate) async fn answer(
     shared: &Shared,
     method: &Method,
     headers: &HeaderMap,
-    mut payload: Body,
-) -> Answer {
+    correlation_id: &CorrelationId,
+    payload: Body,
+) -> HttpResponse {
+    take(shared, method, headers, payload).await.unwrap_or_else(|problem| {
+        let mut response = problem.to_response(correlation_id.as_str());
+        not_taken(&mut response);
+        response
+    })
+}
+
+/// Says that no engine has seen the command.
+pub(crate) fn not_taken(response: &mut HttpResponse) {
+    let name = HeaderName::from_static(NOT_TAKEN);
+    response.headers_mut().insert(name, HeaderValue::from_static("true"));
+}
+
+async fn take(shared: &Shared, method: &Method, headers: &HeaderMap, mut payload: Body) -> Answer {
     if method != Method::POST {
         return Err(Problem::new(Code::MethodNotAllowed, "only POST"));
     }

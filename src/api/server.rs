@@ -61,7 +61,7 @@ pub struct Options {
     pub shutdown_wait: Duration,
     /// What this node answers.
     pub roles: Roles,
-    /// What an answered write can survive, as `/readyz` tells it: `fsync` or `relaxed`.
+    /// What an answered write can survive, as `/readyz` tells it in one word.
     pub durability: String,
 }
 

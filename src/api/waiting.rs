@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use crate::answer;
 use crate::correlation::{CorrelationId, X_CORRELATION_ID};
 use crate::error::{Code, Problem};
+use crate::peer;
 use crate::routes::status::{Health, Readiness};
 
 /// A server that is bound and tells everybody to wait.
@@ -23,7 +24,7 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// Binds the address. `reason` is what `/readyz` tells.
+    /// Binds the address. `reason` is what `/readyz` tells, to anybody: no key is known here.
     ///
     /// Errors when the address is taken.
     pub fn bind(
@@ -76,6 +77,9 @@ fn respond(request: &ServiceRequest, reason: &str, durability: &str) -> HttpResp
     };
     let mut response = answered.unwrap_or_else(|problem| problem.to_response(id.as_str()));
     response.headers_mut().insert(X_CORRELATION_ID, id.to_header());
+    if request.path() == peer::PATH {
+        peer::not_taken(&mut response);
+    }
     // The next request must find the server that comes after this one.
     response.head_mut().set_connection_type(actix_http::ConnectionType::Close);
     response

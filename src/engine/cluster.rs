@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use domain::command::Command;
+use domain::command::{Body, Command};
 use eventlog::Membership;
 
 use crate::Engine;
@@ -25,6 +25,8 @@ pub struct Cluster {
     pub membership: Arc<dyn Membership>,
     /// Carries commands to other nodes.
     pub peers: Arc<dyn Peers>,
+    /// Whether all other nodes are known to be stopped, so that tables may be replaced.
+    pub is_alone: bool,
 }
 
 /// Carries commands to other nodes.
@@ -87,19 +89,27 @@ impl Engine {
                 error => error,
             });
         };
-        let _held = partition.hold(&command)?;
         let until = Instant::now() + wait_max;
         // A repeat under the same key does nothing twice.
-        let repeatable = command.context.idempotency.is_some();
+        // Imports are not remembered by key.
+        let repeatable =
+            command.context.idempotency.is_some() && !matches!(command.body, Body::Import(_));
+        // A command that waits for its writer counts against the queue wherever it waits.
+        let mut held = None;
         let (mut unsure, mut fresh, mut pause) = (false, false, PAUSE_MIN);
         loop {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
-            let outcome = match partition.is_owned() {
-                true => partition.submit(command.clone(), left).await,
-                false => self.forward(cluster, partition, &command, left, fresh).await,
+            let outcome = if partition.is_owned() {
+                held = None;
+                partition.submit(command.clone(), left).await
+            } else {
+                if held.is_none() {
+                    held = Some(partition.hold(&command)?);
+                }
+                self.forward(cluster, partition, &command, left, fresh).await
             };
             match outcome {
                 Err(Error::NotOwner) => {
@@ -109,7 +119,11 @@ impl Engine {
                 }
                 Err(Error::OutcomeUnknown) if repeatable => unsure = true,
                 Err(error) if unsure && !matches!(error, Error::Rejected(_)) => {}
-                outcome => return outcome,
+                Ok(committed) => {
+                    self.known_here(partition, &command, &committed, until).await;
+                    return Ok(committed);
+                }
+                Err(error) => return Err(error),
             }
             tokio::time::sleep(pause.min(left)).await;
             (fresh, pause) = (true, (pause * 2).min(PAUSE_MAX));
@@ -122,6 +136,22 @@ impl Engine {
         Err(Error::Unavailable(nobody))
     }
 
+    /// Waits until this node knows of a change of configuration that it has forwarded: the next
+    /// request here must see it.
+    async fn known_here(
+        &self,
+        partition: &Partition,
+        command: &Command,
+        committed: &Committed,
+        until: Instant,
+    ) {
+        if let (Body::Project(_), Some(last)) = (&command.body, committed.events.last()) {
+            let mut applied = partition.watch_applied();
+            let reached = applied.wait_for(|applied| *applied > last.position.offset);
+            let _ = tokio::time::timeout_at(until.into(), reached).await;
+        }
+    }
+
     async fn forward(
         &self,
         cluster: &Cluster,
@@ -131,11 +161,12 @@ impl Engine {
         fresh: bool,
     ) -> Result<Committed, Error> {
         let fresh = fresh && partition.may_ask(ASK_INTERVAL);
-        let owner = match cluster.membership.owner(partition.id, fresh).await {
-            Ok(Some(owner)) if owner != cluster.node => owner,
+        let asked = tokio::time::timeout(left, cluster.membership.owner(partition.id, fresh)).await;
+        let owner = match asked {
+            Ok(Ok(Some(owner))) if owner != cluster.node => owner,
             // Nobody, or this node, which is still on its way to it.
-            Ok(_) => return Err(Error::NotOwner),
-            Err(error) => {
+            Ok(Ok(_)) | Err(_) => return Err(Error::NotOwner),
+            Ok(Err(error)) => {
                 tracing::debug!(partition = %partition.id, %error, "who writes is not known");
                 return Err(Error::NotOwner);
             }

@@ -2,7 +2,7 @@
 //! catalog and moves on what subscribers and reads may see. Writes nothing.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use domain::{Offset, PartitionId};
 use eventlog::{EventLog, ReadLimit};
@@ -13,6 +13,7 @@ use crate::catalog::Catalog;
 use crate::consumer::read_whole;
 use crate::error::Error;
 use crate::partition::Partition;
+use crate::unready::Unready;
 
 /// One read of the tail.
 const TAIL: ReadLimit = ReadLimit { events_max: 2048, bytes_max: 2 << 20 };
@@ -50,18 +51,30 @@ pub(crate) async fn follow(
 pub(crate) async fn watch_store(
     store: Arc<dyn Store>,
     consumer: &'static str,
-    trouble: Arc<RwLock<Option<String>>>,
+    trouble: Arc<RwLock<Option<Unready>>>,
 ) {
     loop {
         tokio::time::sleep(STORE_INTERVAL).await;
         let asked = store.active(consumer, PartitionId(0)).await;
-        let now = asked.err().map(|error| error.to_string());
+        let now = asked.err().map(|error| Unready::tables(&error));
         match (&now, &*trouble.read()) {
-            (Some(error), None) => tracing::error!(error, "the tables can't be reached"),
+            (Some(now), None) => tracing::error!(error = now.detail, "the tables can't be reached"),
             (None, Some(_)) => tracing::info!("the tables can be reached again"),
             _ => {}
         }
         *trouble.write() = now;
+    }
+}
+
+/// Looks now and then how far the tables are, until they hold everything before `next`.
+pub(crate) async fn watch_filling(partition: Arc<Partition>, next: Offset) {
+    loop {
+        let until = Instant::now() + STORE_INTERVAL;
+        if matches!(partition.wait_stored(next, until).await, Ok(true)) {
+            tracing::info!(partition = %partition.id, "the tables are level");
+            return;
+        }
+        tokio::time::sleep(PAUSE).await;
     }
 }
 

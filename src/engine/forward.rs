@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use domain::command::Command;
-use domain::{Recorded, Rejected};
+use domain::{Position, Recorded, Rejected};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
@@ -29,6 +29,7 @@ enum Outcome {
     Busy,
     StorageFull,
     Unavailable(String),
+    Trimmed(Position),
     Unknown,
 }
 
@@ -53,6 +54,7 @@ pub(crate) fn encode_outcome(outcome: &Result<Committed, Error>) -> Bytes {
         Err(Error::Busy) => Outcome::Busy,
         Err(Error::StorageFull) => Outcome::StorageFull,
         Err(Error::OutcomeUnknown) => Outcome::Unknown,
+        Err(Error::Trimmed { oldest }) => Outcome::Trimmed(*oldest),
         Err(error) => Outcome::Unavailable(error.to_string()),
     };
     // Nothing in it can fail to be encoded; were it so, the other node would not know the outcome.
@@ -70,6 +72,7 @@ pub(crate) fn decode_outcome(body: &[u8]) -> Result<Committed, Error> {
         Outcome::Busy => Err(Error::Busy),
         Outcome::StorageFull => Err(Error::StorageFull),
         Outcome::Unavailable(why) => Err(Error::Unavailable(why)),
+        Outcome::Trimmed(oldest) => Err(Error::Trimmed { oldest }),
         Outcome::Unknown => Err(Error::OutcomeUnknown),
     }
 }

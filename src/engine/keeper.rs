@@ -26,6 +26,11 @@ use crate::{Options, Spaces};
 /// Between two tries to take over, at first and at most.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// Longer than any batch takes from the log to the tables while they are well.
+const OVERTAKEN_WAIT: Duration = Duration::from_secs(2);
+/// How far the newest event may be ahead of this node's clock and still be believed. More is a
+/// clock that was wrong, or an import, and must not carry the log away with it.
+const SKEW_MICROS_MAX: i64 = 300 * 1_000_000;
 /// Offsets looked back for the newest event: the last ones may not count.
 const LOOK_BACK: [u64; 4] = [1, 16, 256, 4096];
 /// One read of them.
@@ -62,7 +67,11 @@ impl Keeper {
         let id = self.partition.id;
         let mut pause = PAUSE_MIN;
         while assigned.borrow().contains(&id) {
-            match self.take_over().await {
+            let taken = tokio::select! {
+                taken = self.take_over() => taken,
+                _ = assigned.wait_for(|set| !set.contains(&id)) => break,
+            };
+            match taken {
                 Ok(writer) => {
                     let queue_max = self.options.queue_commands_max;
                     match spawn(&self.partition, writer, queue_max) {
@@ -72,6 +81,9 @@ impl Keeper {
                             tokio::select! {
                                 _ = assigned.wait_for(|set| !set.contains(&id)) => {}
                                 _ = &mut ended => pause = PAUSE_MIN,
+                                () = self.overtaken() => {
+                                    tracing::info!(partition = %id, "something else was appended");
+                                }
                             }
                             self.partition.stop().await;
                             tracing::info!(partition = %id, "no longer writing");
@@ -92,6 +104,22 @@ impl Keeper {
             pause = (pause * 2).min(PAUSE_MAX);
         }
         self.partition.refuse(None);
+    }
+
+    /// Ready when the log has gone on without the writer: what lies there does not count, but the
+    /// writer's next append would not land where it expects it.
+    async fn overtaken(&self) {
+        let partition = &self.partition;
+        let mut end = self.log.watch_end(partition.id);
+        while end.changed().await.is_ok() {
+            let applied = partition.applied();
+            tokio::time::sleep(OVERTAKEN_WAIT).await;
+            let stands = partition.applied() == applied && partition.refusal().is_none();
+            if stands && *end.borrow_and_update() > applied {
+                return;
+            }
+        }
+        std::future::pending().await
     }
 
     /// A node that was paused may still believe that a partition is its own: another's takeover
@@ -161,7 +189,7 @@ impl Keeper {
         Ok(consumer)
     }
 
-    /// The time of the newest event before `end`, but not after now.
+    /// The time of the newest event before `end`, but not long after now.
     async fn last_time(&self, end: Offset) -> Result<Timestamp, Error> {
         let id = self.partition.id;
         let start = self.log.start(id);
@@ -180,7 +208,8 @@ impl Keeper {
                 next = read.next;
             }
             if let Some(newest) = newest {
-                return Ok(newest.min(clock::now()));
+                let latest = clock::now().as_micros() + SKEW_MICROS_MAX;
+                return Ok(newest.min(Timestamp::from_micros(latest)));
             }
         }
         Ok(Timestamp::default())

@@ -18,6 +18,7 @@ mod read;
 mod rebuild;
 mod rows;
 mod start;
+mod unready;
 mod writer;
 
 use std::sync::Arc;
@@ -37,6 +38,7 @@ pub use projection::{Fault, Projection, Registration};
 pub use read::{AsOf, Document, EventPage, Page};
 pub use rebuild::{Progress, Rebuilt};
 pub use start::Parts;
+pub use unready::Unready;
 pub use writer::Committed;
 
 use partition::Partition;
@@ -89,7 +91,7 @@ pub struct Engine {
     metrics: Arc<Metrics>,
     cluster: Option<Cluster>,
     /// Why the tables can't be reached, where that is looked after.
-    store_trouble: Arc<RwLock<Option<String>>>,
+    store_trouble: Arc<RwLock<Option<Unready>>>,
     /// What follows and keeps shared partitions.
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -141,7 +143,9 @@ impl Engine {
         let reached = async { applied.wait_for(|next| *next > position.offset).await.is_ok() };
         let mut shown = tokio::time::timeout_at(until.into(), reached).await.unwrap_or(false);
         if shown && self.is_shared() {
-            shown = partition.wait_stored(position.offset + 1, until).await?;
+            // Behind the newest event there may be places that don't count.
+            let next = partition.newest().min(position.offset + 1);
+            shown = partition.wait_stored(next, until).await?;
         }
         timer.observe_duration();
         if shown { Ok(()) } else { Err(Error::StaleRead { position }) }
@@ -161,19 +165,12 @@ impl Engine {
 
     /// As [`Engine::refresh`], for every project.
     pub async fn refresh_all(&self) -> Result<(), Error> {
-        for partition in self.partitions.iter().filter(|_| self.is_shared()) {
-            partition.refresh(&*self.log, self.options.read_wait_max).await?;
+        if !self.is_shared() {
+            return Ok(());
         }
-        Ok(())
-    }
-
-    /// Why a partition does not take writes, for `/readyz`; empty when all do.
-    pub fn unready(&self) -> Vec<String> {
-        let membership = self.cluster.as_ref().and_then(|cluster| cluster.membership.trouble());
-        let log = self.log.trouble();
-        let store = self.store_trouble.read().clone();
-        let partitions = self.partitions.iter().filter_map(|partition| partition.unready());
-        log.into_iter().chain(store).chain(membership).chain(partitions).collect()
+        let wait_max = self.options.read_wait_max;
+        let all = self.partitions.iter().map(|partition| partition.refresh(&*self.log, wait_max));
+        futures_util::future::try_join_all(all).await.map(drop)
     }
 
     /// Stops intake, lets the writers finish what they have, and closes log and store.
@@ -188,6 +185,14 @@ impl Engine {
         }
         self.store.close().await.map_err(Error::from)?;
         self.log.close().await.map_err(Error::from)
+    }
+}
+
+impl Drop for Engine {
+    /// What is left running when a start fails half-way, or when nobody has stopped it.
+    fn drop(&mut self) {
+        self.tasks.lock().drain(..).for_each(|task| task.abort());
+        self.partitions.iter().for_each(|partition| partition.abandon());
     }
 }
 

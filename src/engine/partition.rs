@@ -22,6 +22,13 @@ use crate::writer::{Committed, Control, Message, Submission};
 /// Between two questions to tables that another node writes.
 const POLL_INTERVAL: Duration = Duration::from_millis(3);
 
+/// What came of asking the log for its end.
+struct Refreshed {
+    /// Who called before this is answered by it.
+    at: Instant,
+    outcome: Result<(), Error>,
+}
+
 /// Shared by the writer, which moves it on, and everybody who reads.
 pub(crate) struct Partition {
     pub(crate) id: PartitionId,
@@ -42,8 +49,11 @@ pub(crate) struct Partition {
     stored: watch::Sender<Offset>,
     /// Held by the one that asks the tables how far they are.
     polling: tokio::sync::Mutex<()>,
-    /// Held while the log is asked for its end; when that was begun last.
-    refreshing: tokio::sync::Mutex<Option<Instant>>,
+    /// Held while the log is asked for its end; what came of it last.
+    refreshing: tokio::sync::Mutex<Option<Refreshed>>,
+    /// Reads are refused until the tables hold everything before this: they were far behind when
+    /// this node started.
+    level_from: AtomicU64,
     /// When the group was last asked who writes this partition.
     asked: Mutex<Option<Instant>>,
     documents: ArcSwap<Arc<dyn Space>>,
@@ -72,6 +82,7 @@ impl Partition {
             stored: watch::Sender::new(0),
             polling: tokio::sync::Mutex::default(),
             refreshing: tokio::sync::Mutex::default(),
+            level_from: AtomicU64::new(0),
             asked: Mutex::default(),
             documents: ArcSwap::from_pointee(documents),
             refusal: RwLock::new(None),
@@ -148,7 +159,10 @@ impl Partition {
             if *self.stored.borrow() >= next {
                 break;
             }
-            self.set_stored(self.documents().checkpoint().await?);
+            let documents = self.documents();
+            let asked = tokio::time::timeout_at(until.into(), documents.checkpoint()).await;
+            let Ok(checkpoint) = asked else { return Ok(false) };
+            self.set_stored(checkpoint?);
             if *self.stored.borrow() >= next {
                 break;
             }
@@ -167,23 +181,41 @@ impl Partition {
         log: &dyn EventLog,
         wait_max: Duration,
     ) -> Result<(), Error> {
+        if let Some(trouble) = log.trouble() {
+            return Err(Error::Unavailable(trouble));
+        }
         let called = Instant::now();
         let until = called + wait_max;
-        let mut begun = self.refreshing.lock().await;
-        if begun.is_some_and(|begun| begun >= called) {
-            return Ok(());
+        let late = || Error::Unavailable(format!("partition {} is not level yet", self.id));
+        let locked = tokio::time::timeout_at(until.into(), self.refreshing.lock()).await;
+        let mut last = locked.map_err(|_| late())?;
+        if let Some(last) = last.as_ref().filter(|last| last.at >= called) {
+            return last.outcome.clone();
         }
-        let now = Instant::now();
-        let end = log.refresh_end(self.id).await?;
-        let mut applied = self.watch_applied();
-        let reached = applied.wait_for(|applied| *applied >= end);
-        match tokio::time::timeout_at(until.into(), reached).await {
-            Ok(Ok(_)) => {
-                *begun = Some(now);
-                Ok(())
-            }
-            _ => Err(Error::Unavailable(format!("partition {} is not level yet", self.id))),
-        }
+        let begun = Instant::now();
+        let level = async {
+            let end = log.refresh_end(self.id).await?;
+            let mut applied = self.watch_applied();
+            // What the wait yields is a lock on the value.
+            let _ = applied.wait_for(|applied| *applied >= end).await;
+            Ok(())
+        };
+        let outcome = tokio::time::timeout_at(until.into(), level).await;
+        let outcome = outcome.unwrap_or_else(|_| Err(late()));
+        // A failure is also for those who called meanwhile.
+        let at = if outcome.is_ok() { begun } else { Instant::now() };
+        *last = Some(Refreshed { at, outcome: outcome.clone() });
+        outcome
+    }
+
+    /// Refuses reads until the tables hold everything before `next`.
+    pub(crate) fn level_from(&self, next: Offset) {
+        self.level_from.store(next, Ordering::Release);
+    }
+
+    /// Whether the tables are still being filled.
+    fn is_filling(&self) -> bool {
+        *self.stored.borrow() < self.level_from.load(Ordering::Acquire)
     }
 
     /// From now on every command is answered with `error`; `None` lets commands in again.
@@ -200,14 +232,23 @@ impl Partition {
     pub(crate) fn check_readable(&self) -> Result<(), Error> {
         match &*self.refusal.read() {
             Some(error @ Error::Corrupt(_)) => Err(error.clone()),
+            _ if self.is_filling() => Err(Error::Unavailable(self.filling())),
             _ => Ok(()),
         }
+    }
+
+    fn filling(&self) -> String {
+        let (stored, needed) = (*self.stored.borrow(), self.level_from.load(Ordering::Acquire));
+        format!("partition {}: the tables are being filled, {stored} of {needed}", self.id)
     }
 
     /// Why the partition takes no writes.
     pub(crate) fn unready(&self) -> Option<String> {
         if let Some(error) = &*self.refusal.read() {
             return Some(format!("partition {}: {error}", self.id));
+        }
+        if self.is_filling() {
+            return Some(self.filling());
         }
         let mailbox = self.mailbox.lock();
         // Without one, another node may write it.
@@ -270,6 +311,11 @@ impl Partition {
     /// Asks the writer for something at its next batch boundary.
     pub(crate) fn control(&self, control: Control) -> Result<(), Error> {
         self.send(Message::Control(control))
+    }
+
+    /// Drops the way to the writer, which ends by that; for an engine that goes away.
+    pub(crate) fn abandon(&self) {
+        self.mailbox.lock().take();
     }
 
     /// Takes no more commands and waits until the writer has finished those it has.

@@ -243,6 +243,10 @@ impl Engine {
         offset: Offset,
     ) -> Result<Arc<Recorded>, Error> {
         let limit = ReadLimit { events_max: 1, bytes_max: 1 };
+        if self.is_shared() && offset >= self.log.end(partition.id) {
+            // The tables may be ahead of what this node has read of the log.
+            partition.refresh(&*self.log, self.options.read_wait_max).await?;
+        }
         let read = self.log.read(partition.id, offset, limit).await?;
         read.events.into_iter().find(|event| event.position.offset == offset).ok_or_else(|| {
             Error::Corrupt(format!("the log has no event at {}-{offset}", partition.id))

@@ -48,6 +48,10 @@ pub(crate) struct Spaces {
     pub(crate) idempotency: Arc<dyn Space>,
 }
 
+/// How far tables that other nodes write may be behind the log when a node starts and answers
+/// reads: what is on its way while everything is well.
+const LAG_EVENTS_MAX: u64 = 10_000;
+
 /// Tables that are level with the log.
 struct Level {
     documents: Consumer,
@@ -140,7 +144,7 @@ impl Engine {
         id: PartitionId,
         cluster: Cluster,
     ) -> Result<Arc<Partition>, Error> {
-        let spaces = self.spaces(id, false).await?;
+        let spaces = self.spaces(id, cluster.is_alone).await?;
         // Read before the rows: what is newer in them is met again in the log.
         let checkpoint = spaces.documents.checkpoint().await?;
         let end = self.log.refresh_end(id).await?;
@@ -151,6 +155,13 @@ impl Engine {
         partition.set_stored(checkpoint);
         load_catalog(&self.catalog, &*partition.documents()).await?;
         follow::advance(&partition, &*self.log, &self.catalog, end).await?;
+        let newest = partition.newest();
+        if newest > checkpoint + LAG_EVENTS_MAX {
+            tracing::warn!(partition = %id, checkpoint, newest, "the tables are far behind");
+            partition.level_from(newest);
+            let filling = follow::watch_filling(Arc::clone(&partition), newest);
+            self.tasks.lock().push(tokio::spawn(filling));
+        }
         let keeper = Keeper {
             partition: Arc::clone(&partition),
             log: Arc::clone(&self.log),
@@ -222,6 +233,16 @@ async fn serving_space(
     let active = store.active(registration.name, partition).await?;
     let generation = match active {
         Some(generation) if registration.made(generation) => generation,
+        // Other nodes may serve and write it.
+        Some(generation) if !alone && !registration.forgets => {
+            return Err(Error::Unavailable(format!(
+                "the tables of {} are of another version ({}, this one makes {}): stop all nodes \
+                 and run `headwater rebuild documents`",
+                registration.name,
+                generation >> 16,
+                registration.version
+            )));
+        }
         _ => registration.generation(0),
     };
     let id = SpaceId { consumer: registration.name, partition, generation };

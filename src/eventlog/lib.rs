@@ -152,9 +152,15 @@ pub trait EventLog: Send + Sync + 'static {
         None
     }
 
+    /// What an acknowledged event survives, in one word, where the log knows better than its
+    /// configuration.
+    fn durability(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Appends `events` as one group commit and returns them with their positions once all are
-    /// durable.
-    /// All or none: after an error nothing of the batch will ever be read.
+    /// durable. All or none; only after [`Error::Unsure`] and [`Error::Fenced`] may the events up
+    /// to some point of the batch be read, now or later, transactions whole or not at all.
     /// One caller per partition at a time; a second one waits.
     ///
     /// Errors: [`Error::Full`] (nothing written, try later), [`Error::Unfit`] (nothing written,

@@ -65,6 +65,8 @@ impl Metrics {
     /// The numbers of one topic.
     pub(crate) fn of_topic(&self, topic: &str) -> TopicMetrics {
         let label = &[topic];
+        // Shown also where nothing can be behind.
+        self.tail_lag.with_label_values(label).set(0);
         TopicMetrics {
             append_seconds: self.append_seconds.with_label_values(label),
             append_bytes: self.append_bytes.with_label_values(label),

@@ -34,6 +34,7 @@ pub(crate) static MIXED: Table = Table {
         column("open", Kind::Bool),
         column("body", Kind::Json),
     ],
+    short_lived: false,
 };
 
 /// As [`MIXED`], of another consumer.
@@ -62,6 +63,7 @@ pub(crate) static BARE: Table = Table {
     partition_key: &[column("name", Kind::Text)],
     clustering_key: &[],
     columns: &[],
+    short_lived: true,
 };
 
 pub(crate) fn text(text: &str) -> Value {

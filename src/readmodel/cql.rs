@@ -18,6 +18,7 @@ mod values;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -46,6 +47,13 @@ pub struct Login {
     pub password: String,
 }
 
+/// How connections are secured. The certificate of every node is checked, also for its address.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// A PEM file with the certificates of those who may have signed the nodes' own.
+    pub ca_file: PathBuf,
+}
+
 /// Where the database is and how to use it.
 #[derive(Clone)]
 pub struct Options {
@@ -55,6 +63,8 @@ pub struct Options {
     pub keyspace: String,
     /// None where the database asks for none.
     pub login: Option<Login>,
+    /// None for connections in the clear.
+    pub tls: Option<Tls>,
     /// The data centre whose nodes to use. Needed only where there are several.
     pub data_center: Option<String>,
     /// Copies of each row in the data centre, when [`migrate`] makes the keyspace.
@@ -87,6 +97,7 @@ impl Options {
             nodes,
             keyspace: keyspace.into(),
             login: None,
+            tls: None,
             data_center: None,
             replication_factor: 3,
             connect_timeout: Duration::from_secs(5),
@@ -106,6 +117,7 @@ impl fmt::Debug for Options {
             .field("nodes", &self.nodes)
             .field("keyspace", &self.keyspace)
             .field("user", &self.login.as_ref().map(|login| &login.user))
+            .field("tls", &self.tls)
             .field("data_center", &self.data_center)
             .finish_non_exhaustive()
     }

@@ -8,15 +8,17 @@ mod write;
 
 use bytes::Bytes;
 use domain::{EventType, Offset, Timestamp};
+use uuid::Uuid;
 
 use crate::table::{Column, Kind, Table};
 
 pub use read::{
-    collections, expired_idempotency, get_document, get_idempotency, get_project, history,
-    list_rows, projects, version_at, version_at_time,
+    collections, expired_idempotency, get_document, get_expired, get_idempotency, get_project,
+    history, list_rows, projects, version_at, version_at_time,
 };
 pub use write::{
-    delete_idempotency, put_collection, put_document, put_history, put_idempotency, put_project,
+    delete_idempotency, put_collection, put_document, put_expired, put_history, put_idempotency,
+    put_project,
 };
 
 const fn column(name: &'static str, kind: Kind) -> Column {
@@ -40,6 +42,7 @@ pub static PROJECTS: Table = Table {
     partition_key: &[PROJECT],
     clustering_key: &[],
     columns: &[VERSION, CREATED_AT, UPDATED_AT, column("state", Kind::Json)],
+    short_lived: false,
 };
 
 /// Every document that ever was. A deleted one keeps its row, so that its versions go on counting.
@@ -56,15 +59,18 @@ pub static DOCUMENTS: Table = Table {
         column("live", Kind::Bool),
         column("data", Kind::Json),
     ],
+    short_lived: false,
 };
 
-/// Every event of every document: where in the log each version came from.
+/// Every event of every document: where in the log each version came from. A collection's share a
+/// partition, as its documents do: stored row by row, new documents took twice as long by CQL.
 pub static HISTORY: Table = Table {
     number: 3,
     name: "history",
-    partition_key: &[PROJECT, COLLECTION, ID],
-    clustering_key: &[VERSION],
+    partition_key: &[PROJECT, COLLECTION],
+    clustering_key: &[ID, VERSION],
     columns: &[OFFSET, TIME, column("kind", Kind::Text)],
+    short_lived: false,
 };
 
 /// Every collection that ever had a document.
@@ -74,6 +80,7 @@ pub static COLLECTIONS: Table = Table {
     partition_key: &[PROJECT],
     clustering_key: &[COLLECTION],
     columns: &[column("first_offset", Kind::Int)],
+    short_lived: false,
 };
 
 /// Requests that came with an idempotency key, by the id of their first event.
@@ -83,22 +90,39 @@ pub static IDEMPOTENCY: Table = Table {
     partition_key: &[PROJECT],
     clustering_key: &[EVENT_ID],
     columns: &[OFFSET, column("count", Kind::Int), column("fingerprint", Kind::Int), TIME],
+    short_lived: true,
 };
 
-/// The same by time, to find what has expired.
+/// The same by time, to find what has expired. A request that is older than what has expired
+/// already stands right after that, so that it is found, too.
 pub static IDEMPOTENCY_BY_TIME: Table = Table {
     number: 6,
     name: "idempotency_by_time",
     partition_key: &[PROJECT],
     clustering_key: &[TIME, EVENT_ID],
     columns: &[],
+    short_lived: true,
+};
+
+/// The last row of [`IDEMPOTENCY_BY_TIME`] that was deleted for its age: those before it are gone,
+/// and none is put there any more. So nobody who looks for old rows has to start at the front,
+/// where some engines keep what says that rows were deleted.
+pub static IDEMPOTENCY_EXPIRED: Table = Table {
+    number: 7,
+    name: "idempotency_expired",
+    partition_key: &[PROJECT],
+    clustering_key: &[],
+    // Time and id in one, for two columns could come from two writes of the same offset.
+    columns: &[column("last", Kind::Text)],
+    short_lived: false,
 };
 
 /// Every table of the documents consumer.
 pub static TABLES: [&Table; 4] = [&PROJECTS, &DOCUMENTS, &HISTORY, &COLLECTIONS];
 
 /// Every table of the idempotency consumer.
-pub static IDEMPOTENCY_TABLES: [&Table; 2] = [&IDEMPOTENCY, &IDEMPOTENCY_BY_TIME];
+pub static IDEMPOTENCY_TABLES: [&Table; 3] =
+    [&IDEMPOTENCY, &IDEMPOTENCY_BY_TIME, &IDEMPOTENCY_EXPIRED];
 
 /// A row of [`PROJECTS`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,6 +184,15 @@ pub struct IdempotencyEntry {
     pub fingerprint: u64,
     /// When it was decided.
     pub time: Timestamp,
+}
+
+/// A place in [`IDEMPOTENCY_BY_TIME`]: its clustering key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ByTime {
+    /// The request's time, or one shortly after the last expired row if that is later.
+    pub time: Timestamp,
+    /// The request's first event.
+    pub event_id: Uuid,
 }
 
 #[cfg(test)]

@@ -41,6 +41,9 @@ pub struct Table {
     pub clustering_key: &'static [Column],
     /// The rest.
     pub columns: &'static [Column],
+    /// Whether its rows are deleted by the million, and one that comes back does no harm: engines
+    /// that keep deletions, lest a copy that missed one brings the row back, keep them shortly.
+    pub short_lived: bool,
 }
 
 impl Table {

@@ -89,12 +89,15 @@ impl Node {
         Ok(opening.with(engine))
     }
 
-    /// Opens what other nodes share, and waits for what can't be reached; `waits` is told why.
+    /// Opens what other nodes share, and waits for what can't be reached; `waits` is told why, in
+    /// words for anybody.
+    /// `is_alone`: all other nodes are stopped, so tables of another version may be replaced.
     pub(crate) async fn join(
         registry: &Registry,
         config: &Config,
         admin_key: &str,
         listen: &str,
+        is_alone: bool,
         waits: &(dyn Fn(String) + Send + Sync),
     ) -> anyhow::Result<Arc<engine::Engine>> {
         let log_metrics = eventlog::metrics::Metrics::new(registry)?;
@@ -105,10 +108,14 @@ impl Node {
         loop {
             let opened = async {
                 let shared = shared::open(config, listen, &log_metrics).await?;
+                if is_alone {
+                    alone(&shared).await?;
+                }
                 let cluster = engine::Cluster {
                     node: shared.node,
                     membership: Arc::clone(&shared.membership),
                     peers: Arc::clone(&peers) as _,
+                    is_alone,
                 };
                 let parts = engine::Parts {
                     log: shared.log,
@@ -129,8 +136,8 @@ impl Node {
                 Ok(engine) => return Ok(engine),
                 Err(shared::Failed::Ends(error)) => return Err(error),
                 Err(shared::Failed::Waits(reason)) => {
-                    tracing::warn!(reason, "waiting for log and tables");
-                    waits(reason);
+                    tracing::warn!(reason = reason.detail, "waiting for log and tables");
+                    waits(reason.brief);
                 }
             }
             tokio::time::sleep(pause).await;
@@ -193,6 +200,20 @@ impl Node {
         self.runtime.shutdown_timeout(RUNTIME_STOP_WAIT_MAX);
         outcome
     }
+}
+
+/// Errors when another node writes some partition.
+async fn alone(shared: &shared::Shared) -> anyhow::Result<()> {
+    for partition in (0..shared.log.partition_count()).map(PartitionId) {
+        let owner = shared.membership.owner(partition, true).await;
+        if let Ok(Some(owner)) = owner
+            && owner != shared.node
+        {
+            shared.membership.leave().await;
+            anyhow::bail!("{owner} writes partition {partition}: stop all other nodes first");
+        }
+    }
+    Ok(())
 }
 
 /// Says in the log how far the tables are, every few seconds.

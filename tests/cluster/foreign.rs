@@ -2,6 +2,7 @@
 //! that the API tells of, after a life with every kind of write and after takeovers by force.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::time::Duration;
 
 use harness::{ADMIN_KEY, Client, Project, root};
@@ -21,6 +22,27 @@ const CALM: Duration = Duration::from_secs(4);
 const FAULT: Duration = Duration::from_secs(12);
 /// The longest that the foreign consumer may take.
 const CONSUMER_MAX: Duration = Duration::from_secs(180);
+
+/// How often records come into the log that nobody may believe.
+const INTRUSIONS: u64 = 3;
+/// `log.partitions`.
+const PARTITIONS: u32 = 4;
+/// Sends the first record of each partition that says where it belongs once more.
+const ZOMBIE: &str = "
+import sys, confluent_kafka as kafka
+brokers, topic = sys.argv[1:]
+reader = kafka.Consumer({'bootstrap.servers': brokers, 'group.id': 'zombie'})
+writer = kafka.Producer({'bootstrap.servers': brokers})
+for partition in reader.list_topics(topic, timeout=30).topics[topic].partitions:
+    reader.assign([kafka.TopicPartition(topic, partition, 0)])
+    while True:
+        record = reader.poll(30)
+        headers = record.headers()
+        if any(name == 'ce_expectedoffset' for name, _ in headers):
+            break
+    writer.produce(topic, record.value(), record.key(), partition, headers=headers)
+assert writer.flush(30) == 0
+";
 
 /// What both must agree on, by position: id, type and subject.
 type Events = BTreeMap<(u32, u64), [String; 3]>;
@@ -46,26 +68,24 @@ async fn a_stock_client_sees_what_the_api_tells() {
     run.work(FAULT).await;
     cluster.nodes[owner].start();
     cluster.nodes[owner].ready().await;
-    // What a paused node has not sent yet comes late, and does not count.
-    let owner = cluster.owner(run.partition(1)).await;
-    cluster.nodes[owner].pause();
-    run.work(FAULT).await;
-    cluster.nodes[owner].resume();
+    for _ in 0..INTRUSIONS {
+        intrude(&python, &cluster).await;
+        run.work(CALM / 4).await;
+    }
     run.work(CALM).await;
     run.recovered().await;
     run.finish().await;
 
     let told = told(&admin).await;
-    let mut command = Command::new(python);
-    command.arg(root().join("tests/foreign/consumer.py")).current_dir(root());
-    command.args(["--brokers", &cluster.log.addresses(), "--topic", cluster.name()]);
-    command.args(["--wait", "60"]).kill_on_drop(true);
-    let output = timeout(CONSUMER_MAX, command.output()).await.expect("the consumer ends");
-    let output = output.expect("the consumer can be started");
-    let counted = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{}: {counted}", output.status);
+    let script = root().join("tests/foreign/consumer.py");
+    let script = script.to_str().expect("the checkout's path is UTF-8");
+    let (brokers, topic) = (cluster.log.addresses(), cluster.name());
+    let args = [script, "--brokers", &brokers, "--topic", topic, "--wait", "60"];
+    let (printed, counted) = foreign(&python, &args).await;
     println!("{} events by the API; the consumer: {}", told.len(), counted.trim());
-    let printed = String::from_utf8_lossy(&output.stdout);
+    let counted: Value = serde_json::from_str(&counted).expect("the consumer counts");
+    let void = counted["void"].as_u64().expect("a count");
+    assert!(void >= INTRUSIONS * u64::from(PARTITIONS), "{counted}");
     let mut seen = Events::new();
     let mut removed = 0;
     for line in printed.lines() {
@@ -84,6 +104,24 @@ async fn a_stock_client_sees_what_the_api_tells() {
     }
     let unknown = seen.iter().find(|(position, _)| !told.contains_key(position));
     assert_eq!(unknown, None, "the API does not tell of it");
+}
+
+/// Puts a copy of an event into each partition, as a node would that was taken for dead and sends
+/// once more what it had sent. What a writer has under way lands behind it, and is void, too.
+async fn intrude(python: &OsStr, cluster: &Cluster) {
+    foreign(python, &["-c", ZOMBIE, &cluster.log.addresses(), cluster.name()]).await;
+}
+
+/// Runs a program of Python's, which must succeed; returns what it printed on both streams.
+async fn foreign(python: &OsStr, args: &[&str]) -> (String, String) {
+    let mut command = Command::new(python);
+    command.args(args).current_dir(root()).kill_on_drop(true);
+    let output = timeout(CONSUMER_MAX, command.output()).await.expect("it ends");
+    let output = output.expect("Python can be started");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (printed, told) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{}: {told}", output.status);
+    (printed, told)
 }
 
 /// Every event of every project that there is.

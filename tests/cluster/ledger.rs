@@ -131,7 +131,7 @@ impl Ledger {
 }
 
 fn is_keyed(number: usize) -> bool {
-    number % 2 == 0
+    number.is_multiple_of(2)
 }
 
 fn data(id: &str) -> Value {

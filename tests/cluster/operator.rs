@@ -1,24 +1,29 @@
 //! What an operator does to a cluster by the command line: a start that must be refused, and
 //! tables that are made anew from the log.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use harness::server::printed;
 use harness::{ADMIN_KEY, Client, Project};
 use serde_json::{Value, json};
 use tokio::task::block_in_place;
-use tokio::time::sleep;
 
+use crate::ledger::Writer;
 use crate::nodes::cluster::Cluster;
 use crate::nodes::engines::{Engine, Kind};
 use crate::scenarios::{TURN, are_wanted};
 
 /// Commits of each project, and writes in each of them.
-const COMMITS: u64 = 10;
+const COMMITS: u64 = 8;
 const WRITES: u64 = 100;
-const PROJECTS: u64 = 6;
-/// The longest that a write may be refused because of a command that was refused itself.
-const DISTURBED_MAX: Duration = Duration::from_secs(90);
+const PROJECTS: usize = 8;
+/// `log.partitions`; each has a project.
+const PARTITIONS: usize = 4;
+/// The longest until all partitions are written again.
+const SETTLED_MAX: Duration = Duration::from_secs(90);
+/// Writes of each project that must go through then.
+const MORE: usize = 5;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_is_rebuilt_only_when_it_is_stopped() {
@@ -35,27 +40,38 @@ async fn a_cluster_is_rebuilt_only_when_it_is_stopped() {
         live(&project).await;
         projects.push(project);
     }
+    let mut partitions = BTreeSet::new();
+    for project in &projects {
+        let position = project.write("c", "last", &json!({})).await.position();
+        partitions.insert(position.split('-').next().map(str::to_owned));
+    }
+    assert_eq!(partitions.len(), PARTITIONS, "a partition has no project");
     let before = everything(&projects).await;
     let rebuild = ["rebuild", "documents", "--verify"];
 
     // With a node still running.
     assert!(cluster.nodes[0].stop().await.success());
+    let elsewhere: Vec<_> =
+        projects.iter().map(|project| project.at(cluster.nodes[1].url())).collect();
+    let mut writers: Vec<_> =
+        elsewhere.iter().map(|project| Writer::start(project, "during")).collect();
     let started = Instant::now();
     let output = cluster.run(&rebuild, &[]).await;
     let told = printed(&output);
     println!("refused after {:.1?}: {}", started.elapsed(), told.trim());
     assert_eq!(output.status.code(), Some(2), "{told}");
-    assert!(told.contains("stop them first"), "{told}");
-    let elsewhere: Vec<_> =
-        projects.iter().map(|project| project.at(cluster.nodes[1].url())).collect();
+    assert!(told.contains("stop ") && told.contains(" first"), "{told}");
     let started = Instant::now();
-    for project in &elsewhere {
-        while !project.put("after", "refusal", &json!({})).send().await.is_ok() {
-            assert!(started.elapsed() < DISTURBED_MAX, "writes don't go on");
-            sleep(Duration::from_millis(200)).await;
-        }
+    for writer in &mut writers {
+        writer.goes_on(MORE, SETTLED_MAX).await;
     }
-    println!("all partitions written after {:.1?}", started.elapsed());
+    println!("all partitions are written after {:.1?}", started.elapsed());
+    for (project, writer) in elsewhere.iter().zip(writers) {
+        let ledger = writer.end().await;
+        let counts = [&ledger.acknowledged, &ledger.unknown, &ledger.refused].map(Vec::len);
+        println!("acknowledged, unknown, refused meanwhile: {counts:?}");
+        ledger.check(project).await;
+    }
     assert_eq!(everything(&elsewhere).await, before);
 
     assert!(cluster.nodes[1].stop().await.success());
@@ -74,7 +90,7 @@ async fn a_cluster_is_rebuilt_only_when_it_is_stopped() {
         assert_eq!(everything(of_node).await, before);
         for project in of_node {
             project.write("after", "rebuild", &json!({})).await;
-            project.get("after", "refusal").expect(200).await;
+            project.get("after", "rebuild").expect(200).await;
         }
     }
 }

@@ -26,6 +26,9 @@ const OUTAGE: Duration = Duration::from_secs(12);
 const MORE: usize = 20;
 /// Writers at work.
 const WRITERS: usize = 3;
+/// What anybody is told.
+const NO_LOG: &str = "Kafka (the log) can't be reached";
+const NO_TABLES: &str = "ScyllaDB (the tables) can't be reached";
 
 /// A node on a broker and a Cassandra of its own, not started yet.
 async fn prepare(name: &str) -> Cluster {
@@ -46,8 +49,9 @@ fn admin(node: &Node) -> Client {
 }
 
 /// What `/readyz` has against the node, empty when it is ready; `None` when there is no answer.
+/// The administrator is told more than anybody else.
 async fn reasons(node: &Client) -> Option<String> {
-    let answer = node.with_token("").get("/readyz").try_send().await.ok()?;
+    let answer = node.get("/readyz").try_send().await.ok()?;
     let told = answer.json();
     let reasons = told["reasons"].as_array().expect("reasons").iter();
     let reasons: Vec<_> = reasons.filter_map(Value::as_str).collect();
@@ -70,9 +74,13 @@ pub(crate) async fn told(node: &Client, what: &str, is_wanted: impl Fn(&str) -> 
     }
 }
 
-async fn told_of(node: &Client, what: &str, addresses: &str) -> String {
-    let address = addresses.split(',').next().expect("an address").to_owned();
-    told(node, what, move |reasons| reasons.contains(&address)).await
+/// Waits until the administrator is told of something by `detail`, and sees that anybody else is
+/// told of it, but not where it is.
+async fn told_of(node: &Client, engine: &Engine, brief: &str, detail: &str) {
+    told(node, brief, |reasons| reasons.contains(detail)).await;
+    let anybody = node.with_token("");
+    let told = told(&anybody, "the same for anybody", |reasons| reasons.contains(brief)).await;
+    assert!(!told.contains(&engine.addresses()), "{told}");
 }
 
 async fn told_ready(node: &Client) {
@@ -101,8 +109,6 @@ async fn neither_is_there_at_the_start() {
     with(&cluster.log, Engine::stop).await;
     with(&cluster.tables, Engine::stop).await;
     let admin = admin(&cluster.nodes[0]);
-    let (brokers, tables_at) = (cluster.log.addresses(), cluster.tables.addresses());
-
     // One that waits can be stopped.
     cluster.nodes[0].start();
     told(&admin, "it waits", |reasons| !reasons.is_empty()).await;
@@ -112,8 +118,11 @@ async fn neither_is_there_at_the_start() {
     assert!(stopping.elapsed() < ANSWER_MAX, "stopped only after {:?}", stopping.elapsed());
 
     cluster.nodes[0].start();
-    told_of(&admin, "the tables can't be reached", &tables_at).await;
-    told_of(&admin, "the brokers can't be reached", &brokers).await;
+    let neither = |reasons: &str| reasons.contains(NO_LOG) && reasons.contains(NO_TABLES);
+    let told_both = told(&admin, "neither can be reached", neither).await;
+    let tables_at = cluster.tables.addresses();
+    assert!(!told_both.contains(&tables_at), "anybody may ask: {told_both}");
+    assert!(cluster.printed(0).contains(&tables_at), "its log does not say where the tables are");
     assert_eq!(admin.get("/healthz").expect(200).await, json!({"status": "ok"}));
     let ghost = Project { id: "ghost".to_owned(), client: admin.clone() };
     for request in [
@@ -128,10 +137,8 @@ async fn neither_is_there_at_the_start() {
     }
 
     with(&cluster.tables, Engine::start).await;
-    let reason = told(&admin, "only the brokers are missing", |reasons| {
-        reasons.contains(&brokers) && !reasons.contains(&tables_at)
-    });
-    reason.await;
+    let no_log = |reasons: &str| reasons.contains(NO_LOG) && !reasons.contains(NO_TABLES);
+    told(&admin, "only the brokers are missing", no_log).await;
     with(&cluster.log, Engine::start).await;
     told_ready(&admin).await;
     let project = Project::create(&admin, "p").await;
@@ -142,7 +149,7 @@ async fn neither_is_there_at_the_start() {
     assert!(cluster.nodes[0].stop().await.success());
     with(&cluster.log, Engine::stop).await;
     cluster.nodes[0].start();
-    told_of(&admin, "the brokers can't be reached", &brokers).await;
+    told(&admin, "the brokers can't be reached", no_log).await;
     refused(project.get("c", "d")).await;
     with(&cluster.log, Engine::start).await;
     told_ready(&admin).await;
@@ -274,14 +281,14 @@ async fn kafka_is_stopped_and_comes_back() {
     let stopped = Instant::now();
     refused(project.put("other", "first", &json!({}))).await;
     let brokers = cluster.log.addresses();
-    told_of(admin, "Kafka can't be reached", &brokers).await;
+    told_of(admin, &cluster.log, NO_LOG, &brokers).await;
     while stopped.elapsed() < OUTAGE {
         refused(project.put("other", "more", &json!({}))).await;
         assert_eq!(project.get("still", "d").expect(200).await["data"], json!({"n": 1}));
         assert_eq!(project.list("still", "").await.len(), 1);
         sleep(Duration::from_millis(500)).await;
     }
-    told_of(admin, "Kafka still can't be reached", &brokers).await;
+    told_of(admin, &cluster.log, NO_LOG, &brokers).await;
     assert_eq!(admin.get("/healthz").send().await.status, 200);
     with(&cluster.log, Engine::start).await;
     scene.finish().await;
@@ -299,15 +306,15 @@ async fn cassandra_is_stopped_and_comes_back() {
     let stopped = Instant::now();
     let read = refused(project.get("still", "d")).await;
     assert_eq!(read["code"], "unavailable");
-    let is_told = |reasons: &str| reasons.contains("the read model is unavailable");
-    told(admin, "the tables can't be reached", is_told).await;
+    let detail = "the read model is unavailable";
+    told_of(admin, &cluster.tables, NO_TABLES, detail).await;
     while stopped.elapsed() < OUTAGE {
         refused(project.put("other", "more", &json!({}))).await;
         refused(project.get("still", "d")).await;
         refused(project.client.get(&project.documents("still"))).await;
         sleep(Duration::from_millis(500)).await;
     }
-    told(admin, "the tables still can't be reached", is_told).await;
+    told_of(admin, &cluster.tables, NO_TABLES, detail).await;
     assert_eq!(admin.get("/healthz").send().await.status, 200);
     with(&cluster.tables, Engine::start).await;
     scene.finish().await;

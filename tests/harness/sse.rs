@@ -51,7 +51,7 @@ impl Sse {
         }
         let sent = within("an event stream", request.send()).await;
         let response = sent.map_err(|error| error.to_string())?;
-        if response.status().is_server_error() {
+        if response.status().is_server_error() || response.status() == 408 {
             return Err(format!("{path}: {}", response.status()));
         }
         assert_eq!(response.status(), 200, "{path}");

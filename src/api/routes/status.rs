@@ -1,5 +1,6 @@
 //! The server itself: whether it lives, whether it can work, what it counts and what it offers.
-//! Open to anybody who reaches the port, and free of anything about projects.
+//! Open to anybody who reaches the port, and free of anything about projects. Where brokers and
+//! tables are is for the administrator only.
 
 use actix_web::http::StatusCode;
 use prometheus::TextEncoder;
@@ -7,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::answer::{self, Answer};
+use crate::auth;
 use crate::call::Call;
 use crate::error::{Code, Problem};
 
@@ -29,10 +31,11 @@ impl Health {
 pub(crate) struct Readiness {
     /// `ready` or `unready`.
     status: String,
-    /// What an answered write survives: `fsync` (a power cut), `replicated` (the loss of a broker
-    /// that others have copies of) or `relaxed` (a crash of the process).
+    /// What an answered write survives: `fsync` (a power cut), `replicated` (the loss of a broker:
+    /// two have a copy at least), `single-copy` (a crash of the one broker's process) or `relaxed`
+    /// (a crash of our process). `unknown` until the log was reached.
     durability: String,
-    /// What is in the way.
+    /// What is in the way; with addresses and errors for the administrator's key.
     reasons: Vec<String>,
 }
 
@@ -62,7 +65,11 @@ pub(crate) async fn health(_call: Call) -> Answer {
     ),
 )]
 pub(crate) async fn ready(call: Call) -> Answer {
-    let mut reasons = call.app.engine.unready();
+    let token = auth::bearer(call.request.headers());
+    let is_admin = token.is_ok_and(|token| call.app.admin_key.is(token));
+    let unready = call.app.engine.unready().into_iter();
+    let tell = |one: engine::Unready| if is_admin { one.detail } else { one.brief };
+    let mut reasons: Vec<String> = unready.map(tell).collect();
     if *call.app.stopping.borrow() {
         reasons.push("the server is stopping".to_owned());
     }

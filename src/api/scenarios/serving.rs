@@ -120,11 +120,13 @@ async fn the_server_tells_how_it_is() {
         (200, r#"{"status":"ready","durability":"fsync","reasons":[]}"#)
     );
     rig.ask("GET", "/nowhere", &[], "").await;
+    let alone = rig.ask("POST", crate::peer::PATH, &[], "").await;
+    assert_eq!(alone.status, 404, "there are no other nodes");
     let metrics = rig.ask("GET", "/metrics", &[], "").await;
     assert_eq!(metrics.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
     for line in [
         r#"http_request_seconds_count{method="POST",route="/v1/projects",status="2xx"} 1"#,
-        r#"headwater_http_request_seconds_count{method="none",route="none",status="4xx"} 1"#,
+        r#"headwater_http_request_seconds_count{method="none",route="none",status="4xx"} 2"#,
         "headwater_socket_connections 0",
     ] {
         assert!(metrics.text.contains(line), "{line} not in {}", metrics.text);

@@ -67,8 +67,9 @@ impl Shard {
         Feed::start(Rc::clone(self), id, project, target, from, outgoing, encoder)
     }
 
-    /// Fans one partition out, for as long as the engine runs. Follows what the tables show and
-    /// not the log's end, so that a subscriber can read what it was told of.
+    /// Fans one partition out, for as long as the engine runs. Follows what was applied and not the
+    /// log's end: where this node writes the partition, the tables show that much already. Where
+    /// another does, it is what was read of the log, and the tables may follow a moment later.
     async fn follow(self: Rc<Self>, index: usize) {
         let partition = Arc::clone(&self.engine.partitions[index]);
         let mut applied = partition.watch_applied();

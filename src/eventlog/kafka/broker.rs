@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use domain::{Offset, PartitionId};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaResult;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::metadata::Metadata;
 use rdkafka::{Offset as Place, TopicPartitionList};
 
@@ -17,12 +17,15 @@ use crate::Error;
 
 /// How long to wait before a question is asked again.
 const RETRY: Duration = Duration::from_millis(20);
+/// Events of the library's own that are looked at when there was no answer.
+const EVENTS_MAX: usize = 64;
 
 /// A client that only asks.
 pub(super) struct Broker {
     consumer: BaseConsumer<Context>,
     topic: String,
     wait: Duration,
+    health: Arc<Health>,
 }
 
 impl Broker {
@@ -33,7 +36,8 @@ impl Broker {
             .client()?
             .create_with_context(context)
             .map_err(|error| options.cannot_open(error.to_string()))?;
-        Ok(Self { consumer, topic: options.topic.clone(), wait: options.reach_wait })
+        let (topic, wait, health) = (options.topic.clone(), options.reach_wait, Arc::clone(health));
+        Ok(Self { consumer, topic, wait, health })
     }
 
     /// All brokers and topics.
@@ -80,6 +84,18 @@ impl Broker {
         }
     }
 
+    /// The brokers have not answered; says also why no connection came about.
+    fn unreachable(&self, what: &str, error: &KafkaError) -> Error {
+        // The library tells that only when it is polled. Nothing else ever comes from here.
+        for _ in 0..EVENTS_MAX {
+            let _ = self.consumer.poll(Duration::ZERO);
+        }
+        match self.health.failure() {
+            Some(why) => unreachable(what, &format!("{error}; {why}")),
+            None => unreachable(what, error),
+        }
+    }
+
     /// Asks until there is an answer: brokers that start, or a leader that has just changed, first
     /// say no.
     fn ask<T>(
@@ -92,7 +108,7 @@ impl Broker {
             let left = deadline.saturating_duration_since(Instant::now());
             match question(left.max(RETRY)) {
                 Ok(answer) => return Ok(answer),
-                Err(error) if left < RETRY => return Err(unreachable(what, &error)),
+                Err(error) if left < RETRY => return Err(self.unreachable(what, &error)),
                 Err(_) => std::thread::sleep(RETRY),
             }
         }

@@ -19,6 +19,8 @@ pub(super) struct Health {
     down: Mutex<Option<Down>>,
     /// The end of each partition at the brokers, as last heard.
     broker_ends: Mutex<HashMap<i32, i64>>,
+    /// Why a connection failed last.
+    failure: Mutex<Option<String>>,
 }
 
 struct Down {
@@ -42,6 +44,11 @@ impl Health {
         let ends = self.broker_ends.lock();
         let end = ends.get(&(partition as i32)).copied().unwrap_or_default();
         u64::try_from(end).unwrap_or_default().saturating_sub(seen)
+    }
+
+    /// Why a connection failed last.
+    pub(super) fn failure(&self) -> Option<String> {
+        self.failure.lock().clone()
     }
 
     fn heard(&self, statistics: Statistics<'_>) {
@@ -127,7 +134,11 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, reason, "the Kafka client reports an error");
-        if self.watches && error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+            return;
+        }
+        *self.health.failure.lock() = Some(reason.to_owned());
+        if self.watches {
             // Names come with the statistics; this one only says why.
             self.health.set_down(BTreeSet::new(), Some(reason.to_owned()));
         }

@@ -46,6 +46,8 @@ pub struct Log {
     health: Arc<Health>,
     fetch: Arc<Fetch>,
     lanes: Vec<Lane>,
+    /// Whether an acknowledged event is on two brokers or more, by the topic as it was opened.
+    replicated: bool,
     /// Ends the thread that follows the partitions.
     _tail: Tail,
 }
@@ -69,7 +71,7 @@ impl Log {
         let options = Arc::new(options);
         let health = Arc::new(Health::default());
         let broker = Arc::new(Broker::new(&options, &health)?);
-        topic::ensure(&options, &broker, &health).await?;
+        let replicated = topic::ensure(&options, &broker, &health).await?;
         let lag = metrics.tail_lag(&options.topic);
         let metrics = Arc::new(metrics.of_topic(&options.topic));
         let lanes: Vec<_> = (0..options.partitions)
@@ -108,7 +110,7 @@ impl Log {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Self { options, broker, health, fetch, lanes, _tail: tail })
+        Ok(Self { options, broker, health, fetch, lanes, replicated, _tail: tail })
     }
 
     fn lane(&self, id: PartitionId) -> Result<&Lane, Error> {
@@ -177,6 +179,10 @@ impl EventLog for Log {
 
     fn trouble(&self) -> Option<String> {
         self.health.trouble()
+    }
+
+    fn durability(&self) -> Option<&'static str> {
+        Some(if self.replicated { "replicated" } else { "single-copy" })
     }
 
     async fn append(

@@ -2,6 +2,7 @@
 //! that the log's promises rest on can't be changed from outside: they are refused by name.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -49,7 +50,7 @@ const OURS: [&str; 29] = [
 ];
 
 /// Where a topic is and how it is read and written.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Options {
     /// Brokers to ask first, as `host:port`, with commas between them.
     pub brokers: String,
@@ -60,10 +61,11 @@ pub struct Options {
     pub partitions: u32,
     /// What the brokers may take away. The topic's settings must say the same.
     pub retention: Retention,
-    /// Copies of each partition when the topic is made; the brokers' default where not given.
+    /// Copies of each partition when the topic is made. Where not given: 3, or as many as there are
+    /// brokers.
     pub replication: Option<i16>,
     /// Copies that must have an event before it is acknowledged, when the topic is made. Where not
-    /// given: 2 of 3 and more, else 1.
+    /// given: 2, or 1 where there is only one copy.
     pub min_insync: Option<u16>,
     /// Whether one copy of each partition will do although there are several brokers.
     pub allow_single_replica: bool,
@@ -80,6 +82,43 @@ pub struct Options {
     /// Further settings of the Kafka client by their librdkafka names: `security.protocol`,
     /// `sasl.*`, `ssl.*`, `client.id` ….
     pub properties: BTreeMap<String, String>,
+}
+
+/// Without the values of `properties`: one of them may be a password.
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Taken apart, so that a new field is not forgotten here.
+        let Self {
+            brokers,
+            topic,
+            partitions,
+            retention,
+            replication,
+            min_insync,
+            allow_single_replica,
+            ring_bytes,
+            append_wait,
+            reach_wait,
+            group,
+            advertise,
+            properties,
+        } = self;
+        f.debug_struct("Options")
+            .field("brokers", brokers)
+            .field("topic", topic)
+            .field("partitions", partitions)
+            .field("retention", retention)
+            .field("replication", replication)
+            .field("min_insync", min_insync)
+            .field("allow_single_replica", allow_single_replica)
+            .field("ring_bytes", ring_bytes)
+            .field("append_wait", append_wait)
+            .field("reach_wait", reach_wait)
+            .field("group", group)
+            .field("advertise", advertise)
+            .field("properties", &properties.keys().collect::<Vec<_>>())
+            .finish()
+    }
 }
 
 impl Options {

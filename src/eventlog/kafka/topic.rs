@@ -35,14 +35,14 @@ struct Found {
     partitions: Vec<Vec<i32>>,
 }
 
-/// Makes or checks the topic.
+/// Makes or checks the topic; returns whether an acknowledged event is on two brokers or more.
 ///
 /// Errors: [`Error::Open`] with the command that mends it, [`Error::Unreachable`].
 pub(super) async fn ensure(
     options: &Arc<Options>,
     broker: &Arc<Broker>,
     health: &Arc<Health>,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let context = Context { health: Arc::clone(health), watches: false };
     let admin: AdminClient<Context> = options
         .client()?
@@ -58,8 +58,8 @@ pub(super) async fn ensure(
     }
     // Another node may have made the topic a moment ago: not every broker knows its settings then.
     for _ in 1..SETTINGS_TRIES {
-        if check_all(options, &admin, &found).await.is_ok() {
-            return Ok(());
+        if let Ok(replicated) = check_all(options, &admin, &found).await {
+            return Ok(replicated);
         }
         tokio::time::sleep(SETTINGS_PAUSE).await;
         found = look(options, broker).await?;
@@ -71,13 +71,13 @@ async fn check_all(
     options: &Options,
     admin: &AdminClient<Context>,
     found: &Found,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let configs = describe(options, admin).await?;
-    check_replicas(options, found, &configs)?;
+    let replicated = check_replicas(options, found, &configs)?;
     for setting in settings(options) {
         check(options, &setting, configs.get(setting.name).map(String::as_str))?;
     }
-    Ok(())
+    Ok(replicated)
 }
 
 fn settings(options: &Options) -> Vec<Setting> {
@@ -124,15 +124,12 @@ async fn create(
     admin: &AdminClient<Context>,
     brokers: usize,
 ) -> Result<(), Error> {
-    let replication = i32::from(options.replication.unwrap_or(-1));
-    // The brokers' default may be 1, 3 or whatever; it is not known before the topic is there.
-    let copies = if replication > 0 { replication as usize } else { brokers.min(3) };
-    let min_insync = options.min_insync.unwrap_or(if copies >= 3 { 2 } else { 1 });
+    let (copies, min_insync) = replicas(options, brokers);
     let min_insync = min_insync.to_string();
     let partitions = i32::try_from(options.partitions)
         .map_err(|_| options.cannot_open("it can't have that many partitions"))?;
     let settings = settings(options);
-    let copies = TopicReplication::Fixed(copies as i32);
+    let copies = TopicReplication::Fixed(i32::from(copies));
     let mut topic = NewTopic::new(&options.topic, partitions, copies);
     topic = topic.set("min.insync.replicas", &min_insync);
     for setting in &settings {
@@ -154,6 +151,16 @@ async fn create(
         Some(Err((_, code))) => Err(options.cannot_open(format!("it can't be made: {code}"))),
         None => Err(options.cannot_open("it can't be made: no answer")),
     }
+}
+
+/// How many copies a new topic gets on so many brokers, and how many of them must have an event
+/// before it is acknowledged. The brokers' own defaults are not used: they may be 1.
+fn replicas(options: &Options, brokers: usize) -> (i16, u16) {
+    let most = i16::try_from(brokers.clamp(1, 3)).unwrap_or(1);
+    let copies = options.replication.unwrap_or(most);
+    // Two also of two, where one broker less then stops writes: an acknowledged event must not hang
+    // on one disk.
+    (copies, options.min_insync.unwrap_or(if copies >= 2 { 2 } else { 1 }))
 }
 
 async fn look(options: &Arc<Options>, broker: &Arc<Broker>) -> Result<Found, Error> {
@@ -231,7 +238,7 @@ fn check_replicas(
     options: &Options,
     found: &Found,
     configs: &HashMap<String, String>,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let copies = found.partitions.iter().map(Vec::len).min().unwrap_or(0);
     let min_insync: usize =
         configs.get("min.insync.replicas").and_then(|value| value.parse().ok()).unwrap_or(1);
@@ -263,7 +270,7 @@ fn check_replicas(
             "the topic has one replica: a broker's disk that is lost takes acknowledged events"
         );
     }
-    Ok(())
+    Ok(copies >= 2)
 }
 
 fn alter(options: &Options, name: &str, value: &str) -> String {
@@ -304,3 +311,6 @@ fn wrong_count(options: &Options, found: usize) -> String {
          shows it"
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::time::Duration;
 
+use openssl::ssl::{SslConnector, SslMethod};
 use scylla::client::execution_profile::ExecutionProfile;
-use scylla::client::session::Session;
+use scylla::client::session::{OpenSsl010Config, Session};
 use scylla::client::session_builder::SessionBuilder;
 use scylla::errors::ExecutionError;
 use scylla::policies::load_balancing::{
@@ -19,7 +20,7 @@ use scylla::statement::unprepared::Statement;
 use scylla::statement::{Consistency, SerialConsistency};
 
 use super::failure::{corrupt, failed, is_transient};
-use super::{Options, names};
+use super::{Options, Tls, names};
 use crate::Error;
 
 /// The pause before the first repeat; it doubles with each.
@@ -57,13 +58,13 @@ impl Client {
         if let Some(login) = &options.login {
             builder = builder.user(&login.user, &login.password);
         }
+        if let Some(tls) = &options.tls {
+            builder = builder.tls_context(Some(tls_context(tls)?));
+        }
         let session = builder.build().await.map_err(|e| Error::Unavailable {
             what: format!("connecting to {}: {e}", options.nodes.join(", ")),
         })?;
-        let data_center = match &options.data_center {
-            Some(data_center) => Some(data_center.clone()),
-            None => only_data_center(&session)?,
-        };
+        let data_center = data_center(&session, options.data_center.as_ref())?;
         profile.map_to_another_profile(self::profile(options, data_center.as_deref()));
         Ok(Self {
             session,
@@ -175,6 +176,21 @@ impl Client {
     }
 }
 
+/// Verifies who answers; the driver adds that the certificate must be of the node's address.
+fn tls_context(tls: &Tls) -> Result<OpenSsl010Config, Error> {
+    let trusting = || {
+        let mut builder = SslConnector::builder(SslMethod::tls_client())?;
+        // Instead of those that the system trusts.
+        builder.set_cert_store(openssl::x509::store::X509StoreBuilder::new()?.build());
+        builder.set_ca_file(&tls.ca_file)?;
+        Ok(builder)
+    };
+    let builder = trusting().map_err(|e: openssl::error::ErrorStack| Error::Setup {
+        reason: format!("certificates in {}: {e}", tls.ca_file.display()),
+    })?;
+    Ok(OpenSsl010Config::new(builder))
+}
+
 fn profile(options: &Options, data_center: Option<&str>) -> ExecutionProfile {
     let mut nodes = DefaultPolicy::builder().token_aware(true);
     if let Some(data_center) = data_center {
@@ -188,16 +204,22 @@ fn profile(options: &Options, data_center: Option<&str>) -> ExecutionProfile {
         .build()
 }
 
-/// The data centre of all nodes, where there is but one: `LOCAL_QUORUM` must mean the same to
-/// everybody.
-fn only_data_center(session: &Session) -> Result<Option<String>, Error> {
+/// The data centre that was named, which must be there, or that of all nodes, where there is but
+/// one: `LOCAL_QUORUM` must mean the same to everybody.
+fn data_center(session: &Session, named: Option<&String>) -> Result<Option<String>, Error> {
     let state = session.get_cluster_state();
     let names = state.get_nodes_info().iter().filter_map(|node| node.datacenter.clone());
     let mut names: BTreeSet<String> = names.collect();
-    if names.len() > 1 {
-        let names: Vec<_> = names.into_iter().collect();
-        let reason = format!("several data centres, name one: {}", names.join(", "));
-        return Err(Error::Setup { reason });
+    let list = || names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    match named {
+        Some(named) if names.contains(named) => Ok(Some(named.clone())),
+        Some(named) => {
+            let reason = format!("there is no data centre {named}, but {}", list());
+            Err(Error::Setup { reason })
+        }
+        None if names.len() > 1 => {
+            Err(Error::Setup { reason: format!("several data centres, name one: {}", list()) })
+        }
+        None => Ok(names.pop_first()),
     }
-    Ok(names.pop_first())
 }

@@ -1,5 +1,7 @@
 //! Makes a keyspace ready for this version, or takes it there from an older one. Run by an
-//! operator before the nodes start, so that nodes that serve change no schema.
+//! operator before the nodes start: nodes that serve apply no migration. They make, under the same
+//! lock, a consumer's tables that are missing, and drop those of a generation that is removed;
+//! after a migration only a rebuild needs that.
 
 use super::Options;
 use super::client::Client;

@@ -58,6 +58,10 @@ fn cql_type(kind: Kind) -> &'static str {
     }
 }
 
+/// How long deletions of short-lived rows are kept: time enough to reach a copy that was away for a
+/// moment.
+const SHORT_LIVED_GRACE_SECONDS: u32 = 3600;
+
 /// Makes a table. `name` is qualified and quoted, here and below.
 pub(super) fn create(table: &'static Table, name: &str) -> String {
     let columns = join(all(table), ", ", |c| format!("\"{}\" {}", c.name, cql_type(c.kind)));
@@ -65,7 +69,11 @@ pub(super) fn create(table: &'static Table, name: &str) -> String {
     for column in table.clustering_key {
         let _ = write!(key, ", \"{}\"", column.name);
     }
-    format!("CREATE TABLE IF NOT EXISTS {name} ({columns}, PRIMARY KEY ({key}))")
+    let mut text = format!("CREATE TABLE IF NOT EXISTS {name} ({columns}, PRIMARY KEY ({key}))");
+    if table.short_lived {
+        let _ = write!(text, " WITH gc_grace_seconds = {SHORT_LIVED_GRACE_SECONDS}");
+    }
+    text
 }
 
 /// Binds every column, then the timestamp.
@@ -120,7 +128,7 @@ pub(super) fn partitions(table: &'static Table, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::documents::{DOCUMENTS, HISTORY};
+    use crate::documents::{DOCUMENTS, HISTORY, IDEMPOTENCY_BY_TIME};
 
     #[test]
     fn tables_are_named_by_version_and_rebuild() {
@@ -136,6 +144,7 @@ mod tests {
              \"version\" bigint, \"offset\" bigint, \"time\" bigint, \"kind\" text, \
              PRIMARY KEY ((\"project\", \"collection\", \"id\"), \"version\"))"
         );
+        assert!(create(&IDEMPOTENCY_BY_TIME, "k.i").ends_with(") WITH gc_grace_seconds = 3600"));
         assert_eq!(
             delete(&HISTORY, "k.h"),
             "DELETE FROM k.h USING TIMESTAMP ? WHERE \"project\" = ? AND \"collection\" = ? AND \

@@ -2,6 +2,7 @@
 //! Each test has a keyspace of its own. None is dropped, for that takes longer than a test: the
 //! database is to be thrown away.
 
+mod expired;
 mod order;
 mod outage;
 mod setup;

@@ -4,10 +4,10 @@ use domain::{CollectionName, DocumentId, EventType, Offset, ProjectId, Timestamp
 use uuid::Uuid;
 
 use super::fields::{Fields, text};
-use super::write::uuid;
+use super::write::{by_time_key, uuid};
 use super::{
-    COLLECTIONS, DOCUMENTS, Document, HISTORY, HistoryEntry, IDEMPOTENCY, IDEMPOTENCY_BY_TIME,
-    IdempotencyEntry, PROJECTS, Project,
+    ByTime, COLLECTIONS, DOCUMENTS, Document, HISTORY, HistoryEntry, IDEMPOTENCY,
+    IDEMPOTENCY_BY_TIME, IDEMPOTENCY_EXPIRED, IdempotencyEntry, PROJECTS, Project,
 };
 use crate::table::{Row, Table, Value};
 use crate::{Error, Reader, Scan};
@@ -165,16 +165,18 @@ pub async fn get_idempotency(
     }))
 }
 
-/// Up to `limit` requests decided before `before`, oldest first: time and id of the first event,
-/// as [`super::delete_idempotency`] takes them.
+/// Up to `limit` requests decided before `before`, oldest first, as [`super::delete_idempotency`]
+/// takes them. Looks at nothing up to `after`, which is to be the last one that has expired.
 pub async fn expired_idempotency(
     reader: &dyn Reader,
     project: &ProjectId,
+    after: Option<ByTime>,
     before: Timestamp,
     limit: usize,
-) -> Result<Vec<(Timestamp, Uuid)>, Error> {
+) -> Result<Vec<ByTime>, Error> {
     let prefix = vec![text(project.as_str())];
-    let scan = Scan { prefix, limit, ..Scan::default() };
+    let after = after.map(|after| by_time_key(project, after));
+    let scan = Scan { prefix, after, limit, reverse: false };
     let mut expired = Vec::new();
     for row in reader.scan(&IDEMPOTENCY_BY_TIME, scan).await? {
         let mut fields = Fields::from(&IDEMPOTENCY_BY_TIME, row, 1);
@@ -182,9 +184,25 @@ pub async fn expired_idempotency(
         if time >= before {
             break;
         }
-        expired.push((time, fields.parsed(Uuid::try_parse)?));
+        expired.push(ByTime { time, event_id: fields.parsed(Uuid::try_parse)? });
     }
     Ok(expired)
+}
+
+/// The last request that [`super::put_expired`] has noted.
+pub async fn get_expired(
+    reader: &dyn Reader,
+    project: &ProjectId,
+) -> Result<Option<ByTime>, Error> {
+    let row = reader.get(&IDEMPOTENCY_EXPIRED, &[text(project.as_str())]).await?;
+    let Some(row) = row else { return Ok(None) };
+    let mut fields = Fields::from(&IDEMPOTENCY_EXPIRED, row, 1);
+    let last = fields.text()?;
+    let last = last.split_once('/').and_then(|(time, event_id)| {
+        let time = Timestamp::from_micros(time.parse().ok()?);
+        Some(ByTime { time, event_id: Uuid::try_parse(event_id).ok()? })
+    });
+    Ok(Some(last.ok_or_else(|| fields.corrupt("a time and an id"))?))
 }
 
 async fn all_rows(

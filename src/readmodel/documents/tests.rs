@@ -161,19 +161,43 @@ async fn idempotency_entries_expire_by_time() {
     let entry = |time| IdempotencyEntry { offset: 4, count: 2, fingerprint: u64::MAX, time };
     let times = [30, -10, 20, 20, 40].map(at);
     for (id, time) in ids.iter().zip(times) {
-        store(&*space, put_idempotency(&acme(), *id, &entry(time))).await;
+        store(&*space, put_idempotency(&acme(), *id, &entry(time), None)).await;
     }
     let found = get_idempotency(&*space, &acme(), ids[0]).await.unwrap();
     assert_eq!(found, Some(entry(at(30))));
-    let expired = expired_idempotency(&*space, &acme(), at(30), 10).await.unwrap();
-    assert_eq!(expired, [(at(-10), ids[1]), (at(20), ids[3]), (at(20), ids[2])]);
-    assert_eq!(expired_idempotency(&*space, &acme(), at(99), 2).await.unwrap(), expired[..2]);
-    for (time, id) in expired {
-        store(&*space, delete_idempotency(&acme(), id, time, 9)).await;
-        assert_eq!(get_idempotency(&*space, &acme(), id).await.unwrap(), None);
+    let expired = async |after, before, limit| {
+        expired_idempotency(&*space, &acme(), after, at(before), limit).await.unwrap()
+    };
+    let place = |time, event_id| ByTime { time: at(time), event_id };
+    let all = expired(None, 30, 10).await;
+    assert_eq!(all, [place(-10, ids[1]), place(20, ids[3]), place(20, ids[2])]);
+    assert_eq!(expired(None, 99, 2).await, all[..2]);
+    // Among equal times, too, it goes on where it was.
+    assert_eq!(expired(Some(all[1]), 30, 9).await, all[2..]);
+    for place in &all {
+        store(&*space, delete_idempotency(&acme(), *place, 9)).await;
+        assert_eq!(get_idempotency(&*space, &acme(), place.event_id).await.unwrap(), None);
     }
-    let left = expired_idempotency(&*space, &acme(), at(99), 10).await.unwrap();
-    assert_eq!(left, [(at(30), ids[0]), (at(40), ids[4])]);
+    assert_eq!(expired(None, 99, 10).await, [place(30, ids[0]), place(40, ids[4])]);
+}
+
+#[tokio::test]
+async fn what_comes_late_stands_after_what_has_expired() {
+    let space = space().await;
+    assert_eq!(get_expired(&*space, &acme()).await.unwrap(), None);
+    let id = Uuid::from_u128;
+    let last = ByTime { time: at(-20), event_id: id(5) };
+    store(&*space, [put_expired(&acme(), last, 7)]).await;
+    assert_eq!(get_expired(&*space, &acme()).await.unwrap(), Some(last));
+    for (event_id, time) in [(1, -90), (4, -20), (5, -20), (6, -20), (2, 0)] {
+        let entry = IdempotencyEntry { offset: 8, count: 1, fingerprint: 1, time: at(time) };
+        store(&*space, put_idempotency(&acme(), id(event_id), &entry, Some(last))).await;
+        let stored = get_idempotency(&*space, &acme(), id(event_id)).await.unwrap();
+        assert_eq!(stored, Some(entry));
+    }
+    let found = expired_idempotency(&*space, &acme(), Some(last), at(1), 9).await.unwrap();
+    let found: Vec<_> = found.iter().map(|p| (p.event_id.as_u128(), p.time.as_micros())).collect();
+    assert_eq!(found, [(6, -20), (1, -19), (4, -19), (5, -19), (2, 0)]);
 }
 
 #[tokio::test]

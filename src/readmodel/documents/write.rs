@@ -5,8 +5,8 @@ use uuid::Uuid;
 
 use super::fields::{number, text, time};
 use super::{
-    COLLECTIONS, DOCUMENTS, Document, HISTORY, HistoryEntry, IDEMPOTENCY, IDEMPOTENCY_BY_TIME,
-    IdempotencyEntry, PROJECTS, Project,
+    ByTime, COLLECTIONS, DOCUMENTS, Document, HISTORY, HistoryEntry, IDEMPOTENCY,
+    IDEMPOTENCY_BY_TIME, IDEMPOTENCY_EXPIRED, IdempotencyEntry, PROJECTS, Project,
 };
 use crate::Write;
 use crate::table::Value;
@@ -59,17 +59,22 @@ pub fn put_collection(project: &ProjectId, collection: &str, first_offset: Offse
     Write::Put { table: &COLLECTIONS, row, offset: first_offset }
 }
 
-/// Stores a request's outcome under the id of its first event, findable by time too.
+/// Stores a request's outcome under the id of its first event, findable by time too: always after
+/// the last one that has expired, for nobody looks further back.
 pub fn put_idempotency(
     project: &ProjectId,
     event_id: Uuid,
     entry: &IdempotencyEntry,
+    expired: Option<ByTime>,
 ) -> [Write; 2] {
-    let event_id = uuid(event_id);
-    let by_time = vec![text(project.as_str()), time(entry.time), event_id.clone()];
+    let mut place = ByTime { time: entry.time, event_id };
+    if let Some(expired) = expired.filter(|expired| place <= *expired) {
+        place.time = Timestamp::from_micros(expired.time.as_micros() + 1);
+    }
+    let by_time = by_time_key(project, place);
     let row = vec![
         text(project.as_str()),
-        event_id,
+        uuid(event_id),
         number(entry.offset),
         number(u64::from(entry.count)),
         number(entry.fingerprint),
@@ -81,20 +86,28 @@ pub fn put_idempotency(
     ]
 }
 
-/// Forgets a request, because of the event at `offset`. `decided_at` is the time that its entry was
-/// stored with.
-pub fn delete_idempotency(
-    project: &ProjectId,
-    event_id: Uuid,
-    decided_at: Timestamp,
-    offset: Offset,
-) -> [Write; 2] {
-    let event_id = uuid(event_id);
-    let by_time = vec![text(project.as_str()), time(decided_at), event_id.clone()];
+/// Forgets a request, because of the event at `offset`.
+pub fn delete_idempotency(project: &ProjectId, place: ByTime, offset: Offset) -> [Write; 2] {
+    let key = vec![text(project.as_str()), uuid(place.event_id)];
+    let by_time = by_time_key(project, place);
     [
-        Write::Delete { table: &IDEMPOTENCY, key: vec![text(project.as_str()), event_id], offset },
+        Write::Delete { table: &IDEMPOTENCY, key, offset },
         Write::Delete { table: &IDEMPOTENCY_BY_TIME, key: by_time, offset },
     ]
+}
+
+/// Notes the last request that was forgotten before the event at `offset`. All before it must be
+/// gone from what is stored, not only from what is to be stored along with this.
+pub fn put_expired(project: &ProjectId, last: ByTime, offset: Offset) -> Write {
+    let ByTime { time, event_id } = last;
+    let last = format!("{}/{}", time.as_micros(), event_id.hyphenated());
+    let row = vec![text(project.as_str()), text(&last)];
+    Write::Put { table: &IDEMPOTENCY_EXPIRED, row, offset }
+}
+
+/// The full key of a place in [`IDEMPOTENCY_BY_TIME`].
+pub(super) fn by_time_key(project: &ProjectId, place: ByTime) -> Vec<Value> {
+    vec![text(project.as_str()), time(place.time), uuid(place.event_id)]
 }
 
 /// An event's id as a value: hyphenated, lower case.

@@ -1,5 +1,5 @@
-//! `migrate`: makes the keyspace and the tables of a cluster, or brings them up to date. Nodes that
-//! serve change no schema, so this comes before them.
+//! `migrate`: makes the keyspace and the tables of a cluster, or brings them up to date. Nodes
+//! apply no migration and do not start on a keyspace that lacks one, so this comes before them.
 
 use std::process::ExitCode;
 

@@ -44,7 +44,7 @@ fn join(config: &Config) -> anyhow::Result<Node> {
         let waits = |reason| eprintln!("waiting: {reason}");
         // It forwards nothing, so it needs neither a key nor an address.
         let address = "rebuild.invalid";
-        let engine = Node::join(&opening.registry, config, "", address, &waits).await?;
+        let engine = Node::join(&opening.registry, config, "", address, true, &waits).await?;
         let until = Instant::now() + OWN_ALL_WAIT_MAX;
         while !engine.owns_all() {
             if Instant::now() > until {

@@ -103,11 +103,19 @@ fn serve_shared(
     announce: impl FnOnce(SocketAddr),
 ) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
+    if config.cluster.advertise.is_empty() && listen.ip().is_loopback() {
+        tracing::warn!(
+            %listen,
+            "nodes on other machines can't reach this one, and take its address for their own: set \
+             cluster.advertise, unless all nodes are on this machine"
+        );
+    }
     let opening = Opening::new(config)?;
     let mut signal = opening.runtime.block_on(async { signals::watch() })?;
     let joined = web::wait(config, &opening, listen, &admin_key, &mut signal)?;
     let Some((engine, listen)) = joined else { return Ok(ExitCode::SUCCESS) };
     let node = opening.with(engine);
+    node.keep_trimming(config);
     let (begun, handed_over) = node.hand_over_when(signal);
     let ready = |address: SocketAddr| {
         let duration_ms = started.elapsed().as_millis() as u64;

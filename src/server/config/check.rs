@@ -13,6 +13,9 @@ const REQUEST_FRAME_BYTES: usize = 4096;
 const HEARTBEAT_S: std::ops::RangeInclusive<u64> = 1..=60;
 /// A page is held in memory as a whole.
 const PAGE_MAX: std::ops::RangeInclusive<usize> = 1..=10_000;
+/// A node repeats keyed writes for as long as a client waits, and another node may be slow to read
+/// what the first try has left in the log.
+const SHARED_IDEMPOTENCY_S_MIN: u64 = 60;
 /// What the store's journal takes at the least.
 const JOURNAL_BYTES_MIN: u64 = 64 << 20;
 
@@ -144,8 +147,15 @@ fn cluster(config: &Config) -> anyhow::Result<()> {
         "`kafka.heartbeat_ms` must be at most a third of `kafka.session_timeout_ms`"
     );
     ensure!(!kafka.group.is_empty(), "`kafka.group` must not be empty");
+    let remembered = config.engine.idempotency_s;
+    let needed = SHARED_IDEMPOTENCY_S_MIN.max(config.engine.write_wait_s);
     ensure!(
-        cluster.advertise.is_empty() || cluster.advertise.starts_with("http://"),
+        remembered >= needed,
+        "`engine.idempotency_s` must be at least {needed} beside other nodes, for they repeat \
+         writes that have a key; it is {remembered}"
+    );
+    ensure!(
+        cluster.advertise.is_empty() || is_address_of_node(&cluster.advertise),
         "`cluster.advertise` must be http://HOST:PORT; it is {:?}",
         cluster.advertise
     );
@@ -157,6 +167,18 @@ fn cluster(config: &Config) -> anyhow::Result<()> {
         config.server.listen
     );
     Ok(())
+}
+
+/// Whether other nodes can make requests of it: `http://HOST:PORT` with both of them and no more.
+fn is_address_of_node(address: &str) -> bool {
+    let rest = address.strip_prefix("http://").unwrap_or_default();
+    let Some((host, port)) = rest.trim_end_matches('/').rsplit_once(':') else { return false };
+    let is_plain = |name: &str| !name.is_empty() && !name.contains([':', '/', '@', '[', ']', ' ']);
+    let is_host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(v6) => v6.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => is_plain(host),
+    };
+    is_host && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
 fn engine(config: &Config) -> anyhow::Result<()> {

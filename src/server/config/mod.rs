@@ -106,10 +106,10 @@ pub(crate) struct Kafka {
     /// A file of further client settings by their librdkafka names, one `name=value` a line;
     /// empty for none.
     pub(crate) properties_file: String,
-    /// Copies of each partition when the topic is made; 0 for the brokers' default.
+    /// Copies of each partition when the topic is made; 0 for 3, or as many as there are brokers.
     pub(crate) replication: u16,
-    /// Copies that must have an event before it is acknowledged, when the topic is made; 0 for 2
-    /// of 3 and more, else 1.
+    /// Copies that must have an event before it is acknowledged, when the topic is made; 0 for 2,
+    /// or 1 where there is only one copy.
     pub(crate) min_insync: u16,
     /// Whether one copy of each partition will do although there are several brokers.
     pub(crate) allow_single_replica: bool,
@@ -135,6 +135,10 @@ pub(crate) struct Cql {
     pub(crate) user: String,
     /// A file that holds the password.
     pub(crate) password_file: String,
+    /// A PEM file of the certificates that the nodes' own are checked against; empty for no TLS.
+    pub(crate) ca_file: String,
+    /// The data centre whose nodes are used; empty for the only one.
+    pub(crate) data_center: String,
     /// Copies of each row in the data centre, when `headwater migrate` makes the keyspace.
     pub(crate) replication: u16,
     /// How long one request to the store may take.

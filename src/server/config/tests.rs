@@ -132,6 +132,48 @@ fn values_at_odds_are_refused() {
 }
 
 #[test]
+fn what_nodes_share_must_fit_them_all() {
+    let shared = |more: &[(&str, &str)]| {
+        let urls = [
+            ("HEADWATER__LOG__URL", "kafka://a:9092/events"),
+            ("HEADWATER__READMODEL__URL", "scylla://b:9042/tables"),
+        ];
+        with_env(&[&urls, more].concat())
+    };
+    assert!(shared(&[]).is_ok());
+    assert!(shared(&[("HEADWATER__ENGINE__IDEMPOTENCY_S", "60")]).is_ok());
+    for idempotency in [
+        &[("HEADWATER__ENGINE__IDEMPOTENCY_S", "59")][..],
+        &[("HEADWATER__ENGINE__IDEMPOTENCY_S", "60"), ("HEADWATER__ENGINE__WRITE_WAIT_S", "61")],
+    ] {
+        let refused = shared(idempotency).unwrap_err();
+        assert!(refused.contains("engine.idempotency_s"), "{refused}");
+        assert!(with_env(idempotency).is_ok(), "one node alone repeats nothing");
+    }
+    let advertised = |address| shared(&[("HEADWATER__CLUSTER__ADVERTISE", address)]);
+    for good in ["http://node-1:8080", "http://10.0.0.1:80/", "http://[::1]:8080"] {
+        assert!(advertised(good).is_ok(), "{good}");
+    }
+    for bad in [
+        "node-1:8080",
+        "https://node-1:8080",
+        "http://",
+        "http://node-1",
+        "http://:8080",
+        "http://node-1:0",
+        "http://node-1:x",
+        "http://::1:8080",
+        "http://node-1:8080/path",
+        "http://a@node-1:8080",
+    ] {
+        let refused = advertised(bad).unwrap_err();
+        assert!(refused.contains("cluster.advertise"), "{refused}");
+    }
+    let refused = shared(&[("HEADWATER__SERVER__LISTEN", "0.0.0.0:8080")]).unwrap_err();
+    assert!(refused.contains("cluster.advertise"), "{refused}");
+}
+
+#[test]
 fn storage_urls() {
     let folder = |path: &str| Some(Location::Folder(path.into()));
     assert_eq!(Location::parse("memory:"), Some(Location::Memory));

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use engine::{PeerError, Peers};
 use reqwest::StatusCode;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::redirect::Policy;
 use tokio::runtime::Handle;
 
 const CONNECT_WAIT_MAX: Duration = Duration::from_secs(1);
@@ -35,6 +36,7 @@ impl HttpPeers {
             .pool_idle_timeout(IDLE_MAX)
             .tcp_nodelay(true)
             .no_proxy()
+            .redirect(Policy::none())
             .build()
             .context("the client for other nodes")?;
         let token = format!("Bearer {}", api::peer::token(admin_key));
@@ -62,11 +64,19 @@ impl Peers for HttpPeers {
         let sent = self.runtime.spawn(async move {
             let response = request.send().await.map_err(told)?;
             let status = response.status();
+            let not_taken = response.headers().contains_key(api::peer::NOT_TAKEN);
             let body = response.bytes().await.map_err(|error| lost(&error))?;
             match status {
                 StatusCode::OK => Ok(body),
-                // It was turned away before an engine saw it.
-                _ => Err(PeerError::Unreached(format!("the node answered {status}"))),
+                _ if not_taken => {
+                    if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+                        tracing::warn!(%status, "another node does not know this one: all nodes \
+                            need the same admin key");
+                    }
+                    Err(PeerError::Unreached(format!("the node answered {status}")))
+                }
+                // Whatever answered, the command may have passed it.
+                _ => Err(PeerError::Lost(format!("{status} in place of the node's answer"))),
             }
         });
         sent.await.map_err(|error| PeerError::Lost(error.to_string()))?

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use domain::{PartitionId, ProjectId, partition_of};
+use engine::Unready;
 use eventlog::{EventLog, Membership, Retention, kafka};
 use readmodel::{Store, cql};
 
@@ -24,7 +25,7 @@ pub(super) struct Shared {
 /// Why it did not open.
 pub(super) enum Failed {
     /// Something can't be reached: a later try may pass.
-    Waits(String),
+    Waits(Unready),
     /// Somebody must mend something.
     Ends(anyhow::Error),
 }
@@ -38,7 +39,7 @@ impl From<anyhow::Error> for Failed {
 impl From<eventlog::Error> for Failed {
     fn from(error: eventlog::Error) -> Self {
         match error {
-            eventlog::Error::Unreachable { .. } => Self::Waits(error.to_string()),
+            eventlog::Error::Unreachable { .. } => Self::Waits(Unready::log(error.to_string())),
             error => Self::Ends(error.into()),
         }
     }
@@ -47,7 +48,7 @@ impl From<eventlog::Error> for Failed {
 impl From<readmodel::Error> for Failed {
     fn from(error: readmodel::Error) -> Self {
         match error {
-            readmodel::Error::Unavailable { .. } => Self::Waits(error.to_string()),
+            readmodel::Error::Unavailable { .. } => Self::Waits(Unready::tables(&error)),
             error => Self::Ends(error.into()),
         }
     }
@@ -56,7 +57,10 @@ impl From<readmodel::Error> for Failed {
 impl From<engine::Error> for Failed {
     fn from(error: engine::Error) -> Self {
         match error {
-            engine::Error::Unavailable(reason) => Self::Waits(reason),
+            engine::Error::Unavailable(detail) => {
+                let brief = "Kafka (the log) or ScyllaDB (the tables) can't be reached".to_owned();
+                Self::Waits(Unready { brief, detail })
+            }
             error => Self::Ends(error.into()),
         }
     }
@@ -88,9 +92,10 @@ pub(super) async fn open(
 fn both<A, B>(one: Result<A, Failed>, other: Result<B, Failed>) -> Result<(A, B), Failed> {
     match (one, other) {
         (Ok(one), Ok(other)) => Ok((one, other)),
-        (Err(Failed::Waits(one)), Err(Failed::Waits(other))) => {
-            Err(Failed::Waits(format!("{one}; {other}")))
-        }
+        (Err(Failed::Waits(one)), Err(Failed::Waits(other))) => Err(Failed::Waits(Unready {
+            brief: format!("{}; {}", one.brief, other.brief),
+            detail: format!("{}; {}", one.detail, other.detail),
+        })),
         (Err(ends @ Failed::Ends(_)), _) | (_, Err(ends @ Failed::Ends(_))) => Err(ends),
         (Err(waits), _) | (_, Err(waits)) => Err(waits),
     }
@@ -172,8 +177,11 @@ pub(crate) fn table_options(config: &Config) -> anyhow::Result<cql::Options> {
     let belongs = move |project: &str, partition: PartitionId| {
         ProjectId::new(project).is_ok_and(|id| partition_of(&id, partitions) == partition)
     };
+    let given = |value: &String| (!value.is_empty()).then(|| value.clone());
     Ok(cql::Options {
         login,
+        tls: given(&cql.ca_file).map(|file| cql::Tls { ca_file: file.into() }),
+        data_center: given(&cql.data_center),
         replication_factor: u32::from(cql.replication),
         request_timeout: Duration::from_millis(cql.timeout_ms),
         ..cql::Options::new(nodes, keyspace, consumers::TABLES, Arc::new(belongs))

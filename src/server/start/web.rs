@@ -33,13 +33,16 @@ pub(crate) fn address(config: &Config) -> anyhow::Result<SocketAddr> {
 /// bound.
 pub(crate) fn serve(
     node: &Node,
-    options: api::Options,
+    mut options: api::Options,
     announce: impl FnOnce(SocketAddr),
     stop: impl Future<Output = ()>,
     handed_over: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let (engine, registry) = (node.engine.clone(), node.registry.clone());
     let listen = options.listen;
+    if let Some(durability) = engine.log().durability() {
+        durability.clone_into(&mut options.durability);
+    }
     System::new().block_on(async {
         let server = api::Server::bind(engine, registry, options);
         let server = server.map_err(|error| taken(listen, error))?;
@@ -67,7 +70,7 @@ pub(crate) fn wait(
         let registry = opening.registry.clone();
         let mut joining = opening.runtime.spawn(async move {
             let waits = move |why| *reason.lock() = why;
-            Node::join(&registry, &config, &admin_key, &address.to_string(), &waits).await
+            Node::join(&registry, &config, &admin_key, &address.to_string(), false, &waits).await
         });
         let joined = async {
             tokio::select! {
@@ -108,10 +111,11 @@ pub(crate) fn options(config: &Config, listen: SocketAddr, admin_key: String) ->
     }
 }
 
-/// What an answered write survives, in one word.
+/// What an answered write survives, in one word, as far as the configuration says.
 fn durability(config: &Config) -> &'static str {
     match (config.is_shared(), config.log.fsync) {
-        (true, _) => "replicated",
+        // Only the topic knows.
+        (true, _) => "unknown",
         (false, true) => "fsync",
         (false, false) => "relaxed",
     }

@@ -25,6 +25,8 @@ const POLL: Duration = Duration::from_millis(50);
 /// Before the group is joined anew with a new client, because the old one is beyond repair.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// Beyond the time for releasing, how long a node that leaves waits for its last word to arrive.
+const GOODBYE: Duration = Duration::from_secs(1);
 /// Where a member stands still for so long when it leaves, the brokers don't answer.
 const LAST_POLLS: u32 = 20;
 
@@ -44,6 +46,8 @@ struct State {
     /// Left the set and not released yet.
     held: BTreeSet<PartitionId>,
     leaving: bool,
+    /// When whoever waits for this node to have left goes on without.
+    leave_by: Option<Instant>,
     joined: bool,
     /// Since when it is, or isn't.
     since: Instant,
@@ -56,6 +60,7 @@ impl Shared {
             granted: BTreeSet::new(),
             held: BTreeSet::new(),
             leaving: false,
+            leave_by: None,
             joined: false,
             since: Instant::now(),
             last_error: None,
@@ -79,16 +84,19 @@ impl Shared {
     }
 
     pub(super) fn start_leaving(&self) {
-        self.state.lock().leaving = true;
+        let mut state = self.state.lock();
+        state.leaving = true;
+        state.leave_by.get_or_insert(Instant::now() + self.timing.release_wait + GOODBYE);
+        drop(state);
         self.changed.notify_all();
     }
 
-    /// Waits until this node has left.
+    /// Waits until this node has left, or should have: asked again, it does not wait anew.
     pub(super) async fn left(&self) {
         let mut left = self.left.subscribe();
+        let by = self.state.lock().leave_by.unwrap_or_else(Instant::now);
         // The last word to the brokers may not get through; then they find out by themselves.
-        let bound = self.timing.release_wait * 2 + self.timing.session;
-        let _ = tokio::time::timeout(bound, left.wait_for(|left| *left)).await;
+        let _ = tokio::time::timeout_at(by.into(), left.wait_for(|left| *left)).await;
     }
 
     pub(super) fn trouble(&self) -> Option<String> {
@@ -329,5 +337,27 @@ impl ConsumerContext for Context {
             tracing::error!(%error, "the group of writers can't go on");
             self.shared.failed(error.to_string());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The brokers answer nothing here, for there is no thread that asks them.
+    #[tokio::test]
+    async fn leaving_is_waited_for_once_and_not_for_long() {
+        let release_wait = Duration::from_millis(100);
+        let shared = Shared::new(Timing { release_wait, ..Timing::default() });
+        shared.start_leaving();
+        let begun = Instant::now();
+        shared.left().await;
+        let took = begun.elapsed();
+        assert!(took > release_wait && took < GOODBYE * 3, "{took:?}");
+        // A server that stops leaves first at the signal, and again when all is closed.
+        shared.start_leaving();
+        let again = Instant::now();
+        shared.left().await;
+        assert!(again.elapsed() < GOODBYE / 2, "{:?}", again.elapsed());
     }
 }

@@ -31,7 +31,8 @@ pub(super) struct Owners {
 struct Known {
     /// When the brokers were asked.
     asked: Instant,
-    nodes: HashMap<PartitionId, String>,
+    /// Or why they did not answer.
+    nodes: Result<HashMap<PartitionId, String>, String>,
 }
 
 impl Owners {
@@ -60,36 +61,42 @@ impl Owners {
         let mut known = self.known.lock().await;
         let will_do = known.as_ref().is_some_and(|known| {
             // Asked while this call waited for its turn: as fresh as can be.
-            known.asked >= called || (!fresh && known.asked.elapsed() < self.timing.owners_age_max)
+            let is_recent = known.asked.elapsed() < self.timing.owners_age_max;
+            known.asked >= called || (!fresh && is_recent && known.nodes.is_ok())
         });
         if !will_do {
-            *known = Some(self.ask().await?);
+            *known = Some(self.ask().await);
         }
-        Ok(known.as_ref().and_then(|known| known.nodes.get(&partition).cloned()))
+        match known.as_ref().map(|known| &known.nodes) {
+            Some(Ok(nodes)) => Ok(nodes.get(&partition).cloned()),
+            Some(Err(why)) => Err(unreachable(why)),
+            None => Ok(None),
+        }
     }
 
     /// Asks until the group has settled.
-    async fn ask(&self) -> Result<Known, Error> {
+    async fn ask(&self) -> Known {
         let deadline = Instant::now() + self.timing.reach_wait;
         loop {
             let asked = Instant::now();
             let (asker, wait) = (self.asker(), deadline.saturating_duration_since(asked));
             let answer = tokio::task::spawn_blocking(move || asker.ask(wait)).await;
-            let nodes = match answer {
-                Ok(Ok(nodes)) => nodes,
-                Ok(Err(error)) => return Err(unreachable(error.to_string())),
-                Err(error) => return Err(unreachable(error.to_string())),
-            };
-            match nodes {
-                Some(nodes) => return Ok(Known { asked, nodes }),
-                None if Instant::now() + PAUSE < deadline => tokio::time::sleep(PAUSE).await,
-                None => return Err(unreachable("the nodes share the partitions out".to_owned())),
+            // What is told to those who waited meanwhile was learnt at the end of the wait.
+            let failed = |why: String| Known { asked: Instant::now(), nodes: Err(why) };
+            match answer {
+                Ok(Ok(Some(nodes))) => return Known { asked, nodes: Ok(nodes) },
+                Ok(Ok(None)) if Instant::now() + PAUSE < deadline => {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Ok(Ok(None)) => return failed("the nodes share the partitions out".to_owned()),
+                Ok(Err(error)) => return failed(error.to_string()),
+                Err(error) => return failed(error.to_string()),
             }
         }
     }
 }
 
-fn unreachable(reason: String) -> Error {
+fn unreachable(reason: &str) -> Error {
     Error::Unreachable { reason: format!("who writes what is not known: {reason}") }
 }
 

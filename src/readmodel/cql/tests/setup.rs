@@ -62,6 +62,14 @@ async fn what_can_not_work_is_refused_with_a_reason() {
     let bad = Options { replication_factor: 99, ..keyspace.options.clone() };
     let refused = reason(migrate(&bad).await);
     assert!(refused.contains("99 copies"), "{refused}");
+    let bad = Options { data_center: Some("nowhere".to_owned()), ..keyspace.options.clone() };
+    for refused in [reason(migrate(&bad).await), reason(Store::connect(bad.clone()).await)] {
+        assert!(refused.contains("no data centre nowhere"), "{refused}");
+    }
+    let tls = Some(Tls { ca_file: "/nowhere/ca.pem".into() });
+    let bad = Options { tls, ..keyspace.options.clone() };
+    let refused = reason(migrate(&bad).await);
+    assert!(refused.contains("/nowhere/ca.pem"), "{refused}");
     let bad = Options { keyspace: "No Name".to_owned(), ..keyspace.options.clone() };
     let refused = reason(migrate(&bad).await);
     assert!(refused.contains("No Name"), "{refused}");
