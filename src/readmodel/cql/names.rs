@@ -142,7 +142,7 @@ mod tests {
             create(&HISTORY, "k.h"),
             "CREATE TABLE IF NOT EXISTS k.h (\"project\" text, \"collection\" text, \"id\" text, \
              \"version\" bigint, \"offset\" bigint, \"time\" bigint, \"kind\" text, \
-             PRIMARY KEY ((\"project\", \"collection\", \"id\"), \"version\"))"
+             PRIMARY KEY ((\"project\", \"collection\"), \"id\", \"version\"))"
         );
         assert!(create(&IDEMPOTENCY_BY_TIME, "k.i").ends_with(") WITH gc_grace_seconds = 3600"));
         assert_eq!(
@@ -153,7 +153,7 @@ mod tests {
         let shape = Shape { prefix_len: 3, after: true, reverse: true };
         assert!(
             select(&HISTORY, "k.h", shape)
-                .ends_with("AND \"id\" = ? AND (\"version\") < (?) ORDER BY \"version\" DESC")
+                .ends_with("AND (\"version\") < (?) ORDER BY \"id\" DESC, \"version\" DESC")
         );
     }
 
