@@ -51,6 +51,9 @@ pub(super) const BASE: [&str; 2] = [
     "CREATE TABLE IF NOT EXISTS {}.locks (name text PRIMARY KEY, holder uuid)",
 ];
 
+/// How often the lock is given back, where the database does not answer, and after what pause.
+const UNLOCK_TRIES: u32 = 6;
+const UNLOCK_PAUSE: Duration = Duration::from_millis(500);
 /// The one partition of `schema_migrations`.
 pub(super) const SCOPE: &str = "readmodel";
 /// The table of versions.
@@ -224,8 +227,15 @@ impl<'a> Lock<'a> {
     pub(super) async fn release(self) {
         let text = format!("DELETE FROM {} WHERE name = ? IF holder = ?", self.table());
         let values = (LOCK, self.holder);
-        if let Err(error) = self.client.applied("unlocking the schema", &text, values).await {
-            tracing::warn!(%error, "the schema stays locked for {LOCK_SECONDS} seconds");
+        for tries_left in (0..UNLOCK_TRIES).rev() {
+            // Whether it was this try or one that seemed to fail does not matter.
+            match self.client.applied("unlocking the schema", &text, values).await {
+                Ok(_) => return,
+                Err(_) if tries_left > 0 => tokio::time::sleep(UNLOCK_PAUSE).await,
+                Err(error) => {
+                    tracing::warn!(%error, "the schema stays locked for {LOCK_SECONDS} seconds");
+                }
+            }
         }
     }
 

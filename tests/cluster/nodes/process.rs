@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, sleep};
 
 /// The longest that a node may take to serve, or to stop.
-const WAIT_MAX: Duration = Duration::from_secs(120);
+const WAIT_MAX: Duration = Duration::from_secs(240);
 /// How often it is asked.
 const PACE: Duration = Duration::from_millis(25);
 /// Lines of its output that are shown when a test fails.

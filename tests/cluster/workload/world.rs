@@ -14,6 +14,9 @@ use crate::history::History;
 
 /// The longest that the nodes may take to know a new project.
 const PROJECT_KNOWN_MAX: Duration = Duration::from_secs(60);
+/// Writes that must pass in a row before the work begins, and tries until they do.
+const SETTLED: usize = 8;
+const SETTLE_TRIES: usize = 150;
 /// Names tried until every partition has a project.
 const NAMES_MAX: usize = 256;
 
@@ -43,11 +46,34 @@ pub(super) struct World {
     pub(super) ends: watch::Sender<Option<Ends>>,
 }
 
+/// Waits until writes go through one after the other: tables of several nodes that have just
+/// started may refuse some.
+async fn settled(admin: &Client) {
+    let mut in_a_row = 0;
+    for number in 0..SETTLE_TRIES {
+        let id = format!("settle-{number}");
+        let body = json!({"id": id, "name": id});
+        match admin.post("/v1/projects", &body).send().await.status {
+            201 => in_a_row += 1,
+            503 => {
+                in_a_row = 0;
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            other => panic!("a new project was answered with {other}"),
+        }
+        if in_a_row == SETTLED {
+            return;
+        }
+    }
+    panic!("the nodes do not settle");
+}
+
 impl World {
     /// Makes one project in each partition, and waits until every node knows it.
     pub(super) async fn new(plan: &Plan, nodes: &[String], admin_key: &str) -> Self {
         let admin = Client::limited(&nodes[0], admin_key, plan.request_max);
         let mut tenants: Vec<Tenant> = Vec::new();
+        settled(&admin).await;
         for number in 0..NAMES_MAX {
             let id = format!("p{number}");
             let body = json!({"id": id, "name": id});
