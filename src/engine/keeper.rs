@@ -6,22 +6,20 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{Offset, PartitionId, Timestamp};
-use eventlog::{EventLog, ReadLimit};
+use domain::PartitionId;
+use eventlog::EventLog;
 use tokio::sync::watch;
 
+use crate::Options;
 use crate::catalog::Catalog;
-use crate::clock;
 use crate::cluster::Cluster;
-use crate::consumer::Consumer;
 use crate::error::Error;
 use crate::follow::advance;
 use crate::metrics::Metrics;
 use crate::partition::Partition;
 use crate::projection::Registration;
-use crate::start::spawn;
+use crate::start::{Level, Spaces, level, newest_time, spawn};
 use crate::writer::Writer;
-use crate::{Options, Spaces};
 
 /// Between two tries to take over, at first and at most.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
@@ -31,10 +29,6 @@ const OVERTAKEN_WAIT: Duration = Duration::from_secs(2);
 /// How far the newest event may be ahead of this node's clock and still be believed. More is a
 /// clock that was wrong, or an import, and must not carry the log away with it.
 const SKEW_MICROS_MAX: i64 = 300 * 1_000_000;
-/// Offsets looked back for the newest event: the last ones may not count.
-const LOOK_BACK: [u64; 4] = [1, 16, 256, 4096];
-/// One read of them.
-const LOOK: ReadLimit = ReadLimit { events_max: 1024, bytes_max: 1 << 20 };
 
 pub(crate) struct Keeper {
     pub(crate) partition: Arc<Partition>,
@@ -149,17 +143,13 @@ impl Keeper {
         let (id, log) = (self.partition.id, &*self.log);
         let next = log.take_over(id, &self.cluster.node).await?;
         advance(&self.partition, log, &self.catalog, next).await?;
-        let mut documents = self.open(&self.documents, next).await?;
-        let mut idempotency = self.open(&self.idempotency, next).await?;
-        for consumer in [&mut documents, &mut idempotency] {
-            let behind = next.saturating_sub(consumer.next());
-            consumer.catch_up(log, id, next, &|_| ()).await?;
-            consumer.store_checkpoint().await?;
-            if behind > 0 {
-                let name = consumer.name;
-                tracing::debug!(partition = %id, consumer.name = name, behind, "level");
-            }
-        }
+        // A rebuild may have put other tables of documents in place.
+        let spaces = Spaces { documents: self.partition.documents(), ..self.spaces.clone() };
+        let registrations = (&self.documents, &self.idempotency);
+        let Level { mut documents, mut idempotency } =
+            level(log, (id, next), &spaces, registrations, &|_, _, _| ()).await?;
+        documents.store_checkpoint().await?;
+        idempotency.store_checkpoint().await?;
         self.partition.set_stored(next);
         Ok(Writer {
             partition: Arc::clone(&self.partition),
@@ -172,46 +162,7 @@ impl Keeper {
             idempotency_seconds: self.options.idempotency_seconds,
             batch_commands_max: self.options.batch_commands_max,
             tables_are_remote: true,
-            last_time: self.last_time(next).await?,
+            last_time: newest_time(log, id, next, SKEW_MICROS_MAX).await?,
         })
-    }
-
-    async fn open(&self, registration: &Registration, end: Offset) -> Result<Consumer, Error> {
-        let space = match registration.name == self.documents.name {
-            true => self.partition.documents(),
-            false => Arc::clone(&self.spaces.idempotency),
-        };
-        let consumer = Consumer::open(registration, space).await?;
-        if consumer.next() > end {
-            let (partition, checkpoint) = (self.partition.id.0, consumer.next());
-            return Err(Error::AheadOfLog { partition, checkpoint, end });
-        }
-        Ok(consumer)
-    }
-
-    /// The time of the newest event before `end`, but not long after now.
-    async fn last_time(&self, end: Offset) -> Result<Timestamp, Error> {
-        let id = self.partition.id;
-        let start = self.log.start(id);
-        for back in LOOK_BACK {
-            let from = end.saturating_sub(back).max(start);
-            if from >= end {
-                break;
-            }
-            let (mut next, mut newest) = (from, None);
-            while next < end {
-                let read = self.log.read(id, next, LOOK).await?;
-                newest = read.events.last().map(|last| last.event.time).or(newest);
-                if read.next == next {
-                    break;
-                }
-                next = read.next;
-            }
-            if let Some(newest) = newest {
-                let latest = clock::now().as_micros() + SKEW_MICROS_MAX;
-                return Ok(newest.min(Timestamp::from_micros(latest)));
-            }
-        }
-        Ok(Timestamp::default())
     }
 }

@@ -42,7 +42,6 @@ pub use unready::Unready;
 pub use writer::Committed;
 
 use partition::Partition;
-use start::Spaces;
 
 /// Limits and choices of the engine.
 #[derive(Debug, Clone)]

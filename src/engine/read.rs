@@ -289,15 +289,10 @@ impl Engine {
                 }
                 scanned += 1;
                 // A row may be newer than the view: then what it was is in its history.
-                let is_newer = !view.is_exact() && stored.offset > offset;
-                let as_of = as_of.or(is_newer.then_some(AsOf::Position(position)));
-                let document = match as_of {
-                    None => partition.document(id.clone(), stored),
-                    Some(as_of) => {
-                        let key = (collection, &id);
-                        self.document_as_of(&*view, partition, project, key, stored, as_of).await?
-                    }
-                };
+                let at = as_of.unwrap_or(AsOf::Position(position));
+                let key = (collection, &id);
+                let document =
+                    self.document_as_of(&*view, partition, project, key, stored, at).await?;
                 if let Some(document) = document {
                     bytes += document.data.len();
                     documents.push(document);

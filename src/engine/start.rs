@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use domain::projects::ProjectState;
-use domain::{PartitionId, Timestamp};
+use domain::{Offset, PartitionId, Timestamp};
 use eventlog::{EventLog, ReadLimit};
 use parking_lot::Mutex;
 use readmodel::{Space, SpaceId, Store, documents as tables};
@@ -52,11 +52,15 @@ pub(crate) struct Spaces {
 /// reads: what is on its way while everything is well.
 const LAG_EVENTS_MAX: u64 = 10_000;
 
+/// Offsets looked back for the newest event: the last ones may not count.
+const LOOK_BACK: [u64; 4] = [1, 16, 256, 4096];
+/// One read of them.
+const LOOK: ReadLimit = ReadLimit { events_max: 1024, bytes_max: 1 << 20 };
+
 /// Tables that are level with the log.
-struct Level {
-    documents: Consumer,
-    idempotency: Consumer,
-    last_time: Timestamp,
+pub(crate) struct Level {
+    pub(crate) documents: Consumer,
+    pub(crate) idempotency: Consumer,
 }
 
 impl Engine {
@@ -107,12 +111,17 @@ impl Engine {
     ) -> Result<Arc<Partition>, Error> {
         let spaces = self.spaces(id, true).await?;
         let registrations = (&self.projections[0], &self.projections[1]);
-        let leveled = level(&*self.log, id, &spaces, registrations, progress).await;
-        let partition = self.partition_at(id, &spaces, self.log.end(id));
+        let (log, end) = (&*self.log, self.log.end(id));
+        let leveled = async {
+            let level = level(log, (id, end), &spaces, registrations, progress).await?;
+            Ok((level, newest_time(log, id, end, 0).await?))
+        };
+        let leveled = leveled.await;
+        let partition = self.partition_at(id, &spaces, end);
         // Also of a partition that is refused: nothing in it may look as if it had never been.
         load_catalog(&self.catalog, &*partition.documents()).await?;
-        let level = match leveled {
-            Ok(level) => level,
+        let (level, last_time) = match leveled {
+            Ok(leveled) => leveled,
             Err(error @ (Error::Corrupt(_) | Error::Unavailable(_))) => {
                 tracing::error!(partition = %id, %error, "partition refused");
                 partition.refuse(Some(Error::Corrupt(error.to_string())));
@@ -131,7 +140,7 @@ impl Engine {
             idempotency_seconds: self.options.idempotency_seconds,
             batch_commands_max: self.options.batch_commands_max,
             tables_are_remote: false,
-            last_time: level.last_time,
+            last_time,
         };
         spawn(&partition, writer, self.options.queue_commands_max)?;
         Ok(partition)
@@ -260,14 +269,14 @@ async fn serving_space(
     Ok(space)
 }
 
-async fn level(
+/// Takes both consumers up where they were left, and on up to `end`.
+pub(crate) async fn level(
     log: &dyn EventLog,
-    id: PartitionId,
+    (id, end): (PartitionId, Offset),
     spaces: &Spaces,
     registrations: (&Registration, &Registration),
     progress: &(dyn Fn(PartitionId, u64, u64) + Send + Sync),
 ) -> Result<Level, Error> {
-    let end = log.end(id);
     let mut documents = open(registrations.0, &spaces.documents).await?;
     let mut idempotency = open(registrations.1, &spaces.idempotency).await?;
     for consumer in [&mut documents, &mut idempotency] {
@@ -286,14 +295,35 @@ async fn level(
             other => other,
         })?;
     }
-    let mut last_time = Timestamp::default();
-    if end > log.start(id) {
-        let limit = ReadLimit { events_max: 1, bytes_max: 1 };
-        let last = log.read(id, end - 1, limit).await?.events;
-        // Not past now: a clock that was wrong, or an import, must not carry the log away with it.
-        last_time = last.first().map_or(last_time, |last| last.event.time.min(clock::now()));
+    Ok(Level { documents, idempotency })
+}
+
+/// The time of the newest event before `end`, but at most so many microseconds after now: a clock
+/// that was wrong, or an import, must not carry the log away with it.
+pub(crate) async fn newest_time(
+    log: &dyn EventLog,
+    id: PartitionId,
+    end: Offset,
+    ahead_micros_max: i64,
+) -> Result<Timestamp, Error> {
+    let start = log.start(id);
+    for back in LOOK_BACK {
+        let mut next = end.saturating_sub(back).max(start);
+        let mut newest = None;
+        while next < end {
+            let read = log.read(id, next, LOOK).await?;
+            newest = read.events.last().map(|last| last.event.time).or(newest);
+            if read.next == next {
+                break;
+            }
+            next = read.next;
+        }
+        if let Some(newest) = newest {
+            let latest = clock::now().as_micros() + ahead_micros_max;
+            return Ok(newest.min(Timestamp::from_micros(latest)));
+        }
     }
-    Ok(Level { documents, idempotency, last_time })
+    Ok(Timestamp::default())
 }
 
 async fn open(registration: &Registration, space: &Arc<dyn Space>) -> Result<Consumer, Error> {

@@ -242,9 +242,6 @@ impl Feed {
         (collection, id): (&CollectionName, DocumentId),
         stored: tables::Document,
     ) -> Result<Option<Document>, Error> {
-        if view.is_exact() || stored.offset <= position.offset {
-            return Ok(self.partition.document(id, stored));
-        }
         let (engine, key) = (&self.shard.engine, (collection, &id));
         let as_of = AsOf::Position(position);
         engine.document_as_of(view, &self.partition, &self.project, key, stored, as_of).await

@@ -109,6 +109,8 @@ fn failed(request: &Request, answer: &Answer) -> Outcome {
         (503, "busy" | "unavailable" | "stale-read") | (507, "storage-full") => {
             Outcome::Nothing { why }
         }
+        // A paused node wakes up and finds that the request took too long to arrive.
+        (408, _) => Outcome::Nothing { why },
         (500.., _) => Outcome::Unknown { why },
         _ => {
             let part = problem["field"].as_str().and_then(part);
