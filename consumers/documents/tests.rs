@@ -287,3 +287,29 @@ impl Random {
         (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % bound
     }
 }
+
+/// Rows of a batch may be stored long before their checkpoint, if the node that does it is gone in
+/// between. Whoever reads must not see them in one way and not in another.
+#[tokio::test]
+async fn rows_without_their_checkpoint_are_seen_by_nobody() {
+    let disk = Disk::torn();
+    let engine = disk.start().await;
+    create_project(&engine).await;
+    let data = |n: u32| Bytes::from(format!("{{\"n\":{n}}}"));
+    commit(&engine, vec![write("old", Op::Create(data(1)))], None).await.unwrap();
+    disk.fail_after(0);
+    let half = vec![write("old", Op::Replace(data(2))), write("new", Op::Create(data(2)))];
+    commit(&engine, half, None).await.unwrap_err();
+
+    let page = engine.documents(&project(), &collection(), None, 10, None).await.unwrap();
+    let listed: Vec<_> = page.documents.iter().map(|d| (d.id.as_str(), d.version)).collect();
+    assert_eq!(listed, [("old", 1)]);
+    let get = async |name| engine.document(&project(), &collection(), &id(name), None).await;
+    assert_eq!(get("old").await.unwrap().unwrap().version, 1);
+    assert!(get("new").await.unwrap().is_none());
+    let history = async |name| {
+        let events = engine.history(&project(), &collection(), &id(name), None, 10).await.unwrap();
+        events.len()
+    };
+    assert_eq!((history("old").await, history("new").await), (1, 0));
+}

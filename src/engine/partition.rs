@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use domain::command::Command;
-use domain::{Offset, PartitionId};
+use domain::{Offset, PartitionId, Position};
 use eventlog::EventLog;
 use parking_lot::{Mutex, RwLock};
 use prometheus::IntGauge;
@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::error::Error;
 use crate::metrics::Metrics;
+use crate::read::AsOf;
 use crate::writer::{Committed, Control, Message, Submission};
 
 /// Between two questions to tables that another node writes.
@@ -172,6 +173,23 @@ impl Partition {
             tokio::time::sleep(POLL_INTERVAL).await;
         }
         Ok(true)
+    }
+
+    /// Where rows may be stored before their checkpoint is, a row of the event at `offset` may be
+    /// one of a batch whose writer is gone: pages don't show it yet, so nobody may. Then this is the
+    /// moment to read it as of.
+    pub(crate) async fn unsure_from(
+        &self,
+        space: &dyn Space,
+        offset: Offset,
+    ) -> Result<Option<AsOf>, Error> {
+        if space.is_exact() || offset < *self.stored.borrow() {
+            return Ok(None);
+        }
+        let checkpoint = space.checkpoint().await?;
+        self.set_stored(checkpoint);
+        let last = Position { partition: self.id, offset: checkpoint.saturating_sub(1) };
+        Ok((offset >= checkpoint).then_some(AsOf::Position(last)))
     }
 
     /// Waits until this node has read everything that was acknowledged before this call; many

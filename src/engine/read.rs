@@ -145,6 +145,10 @@ impl Engine {
         let stored =
             tables::get_document(&*space, project, collection.as_str(), id.as_str()).await?;
         let Some(stored) = stored else { return Ok(None) };
+        let as_of = match as_of {
+            None => partition.unsure_from(&*space, stored.offset).await?,
+            as_of => as_of,
+        };
         match as_of {
             None => Ok(partition.document(id.clone(), stored)),
             Some(as_of) => {
@@ -317,6 +321,17 @@ impl Engine {
         partition.check_readable()?;
         let space = partition.documents();
         let (collection, id) = (collection.as_str(), id.as_str());
+        let newest = tables::history(&*space, project, collection, id, None, 1).await?.pop();
+        let Some(newest) = newest else { return Ok(Vec::new()) };
+        let before = match partition.unsure_from(&*space, newest.offset).await? {
+            Some(AsOf::Position(last)) => {
+                let last =
+                    tables::version_at(&*space, project, collection, id, last.offset).await?;
+                let next = last.map_or(0, |last| last.version + 1);
+                Some(before.map_or(next, |before| before.min(next)))
+            }
+            _ => before,
+        };
         let entries = tables::history(&*space, project, collection, id, before, limit).await?;
         let mut events = Vec::with_capacity(entries.len());
         let mut bytes = 0;
