@@ -53,6 +53,7 @@ fn command(body: Body) -> Command {
     let context = Context {
         project: project(),
         actor: Actor::Admin,
+        access: domain::access::Access::PastRules,
         correlation_id: "bench".into(),
         causation_id: None,
         depth: 0,

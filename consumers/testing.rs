@@ -186,6 +186,7 @@ pub(crate) fn context(key: Option<(&str, u64)>) -> Context {
     Context {
         project: project(),
         actor: Actor::Admin,
+        access: domain::access::Access::PastRules,
         correlation_id: "test".into(),
         causation_id: None,
         depth: 0,

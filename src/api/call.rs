@@ -8,6 +8,7 @@ use actix_web::HttpRequest;
 use actix_web::http::header::{HeaderMap, HeaderName, IF_MATCH, IF_NONE_MATCH};
 use bytes::Bytes;
 use compact_str::CompactString;
+use domain::access::Access;
 use domain::command::{self, Command, Context, IDEMPOTENCY_KEY_BYTES_MAX, Idempotency};
 use domain::ids::InvalidId;
 use domain::{CollectionName, DocumentId, KeyId, Position, ProjectId, Timestamp};
@@ -163,6 +164,7 @@ impl Call {
         let context = Context {
             project,
             actor: principal.actor(),
+            access: Access::PastRules,
             correlation_id: CompactString::new(self.correlation_id.as_str()),
             causation_id: None,
             depth: 0,

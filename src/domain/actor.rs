@@ -6,7 +6,7 @@ use std::str::FromStr;
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::KeyId;
+use crate::ids::{KeyId, UserId};
 
 /// The one who caused an event.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -17,6 +17,13 @@ pub enum Actor {
     Admin,
     /// A key of the project.
     Key(KeyId),
+    /// A user of the project.
+    User {
+        /// Which.
+        id: UserId,
+        /// Who acted in the user's name, as an actor's text, where it was not the user.
+        by: Option<CompactString>,
+    },
     /// Something this version does not know, kept as it was read.
     Other(CompactString),
 }
@@ -27,6 +34,8 @@ impl fmt::Display for Actor {
             Self::System => f.write_str("system"),
             Self::Admin => f.write_str("admin"),
             Self::Key(id) => write!(f, "key:{id}"),
+            Self::User { id, by: None } => write!(f, "user:{id}"),
+            Self::User { id, by: Some(by) } => write!(f, "user:{id}/by:{by}"),
             Self::Other(text) => f.write_str(text),
         }
     }
@@ -49,8 +58,33 @@ impl FromStr for Actor {
             "admin" => Self::Admin,
             _ => match text.strip_prefix("key:").map(KeyId::new) {
                 Some(Ok(id)) => Self::Key(id),
-                _ => Self::Other(CompactString::new(text)),
+                _ => user(text).unwrap_or_else(|| Self::Other(CompactString::new(text))),
             },
         })
+    }
+}
+
+fn user(text: &str) -> Option<Actor> {
+    let name = text.strip_prefix("user:")?;
+    let (id, by) = match name.split_once("/by:") {
+        Some((id, by)) if !by.is_empty() => (id, Some(CompactString::new(by))),
+        Some(_) => return None,
+        None => (name, None),
+    };
+    Some(Actor::User { id: UserId::new(id).ok()?, by })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_actor_reads_back() {
+        for text in ["system", "admin", "key:k1", "user:u1", "user:u1/by:key:k1", "who", "user:"] {
+            let actor: Actor = text.parse().unwrap();
+            assert_eq!(actor.to_string(), text);
+            let is_other = matches!(actor, Actor::Other(_));
+            assert_eq!(is_other, matches!(text, "who" | "user:"), "{text}");
+        }
     }
 }

@@ -6,6 +6,7 @@ use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::access::Access;
 use crate::actor::Actor;
 use crate::documents::{ReadCheck, Write};
 use crate::ids::ProjectId;
@@ -31,6 +32,8 @@ pub struct Context {
     pub project: ProjectId,
     /// Who asks.
     pub actor: Actor,
+    /// Whether access rules are to be asked, and what they see of who asks.
+    pub access: Access,
     /// Names the conversation.
     pub correlation_id: CompactString,
     /// The event that caused the request, if one did.

@@ -125,6 +125,14 @@ id! {
     /// One key of a project; public, unlike the key's secret text.
     KeyId
 }
+id! {
+    /// One user of a project.
+    UserId
+}
+id! {
+    /// One session of a user: a device or browser that is signed in.
+    SessionId
+}
 
 /// All events of one thing, as `category` or `category/…`; the CloudEvents `subject`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -140,6 +148,11 @@ impl StreamId {
     /// The stream of one document.
     pub fn document(collection: &CollectionName, id: &DocumentId) -> Self {
         Self(format_compact!("document/{collection}/{id}"))
+    }
+
+    /// The stream of one user: who it is, and its sessions.
+    pub fn user(id: &UserId) -> Self {
+        Self(format_compact!("user/{id}"))
     }
 
     /// Takes a stream id as it was stored or imported. Errors when it is not printable ASCII of
@@ -167,6 +180,11 @@ impl StreamId {
     /// Collection and id, when this is a document's stream.
     pub fn as_document(&self) -> Option<(&str, &str)> {
         self.0.strip_prefix("document/")?.split_once('/')
+    }
+
+    /// The user's id, when this is a user's stream.
+    pub fn as_user(&self) -> Option<UserId> {
+        UserId::new(self.0.strip_prefix("user/")?).ok()
     }
 }
 

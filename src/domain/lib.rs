@@ -2,6 +2,7 @@
 //! one into the other. Owns no I/O, no async and no clock: times and ids arrive as values, so
 //! every function here can be replayed.
 
+pub mod access;
 mod actor;
 pub mod command;
 pub mod documents;
@@ -19,7 +20,7 @@ pub mod writers;
 pub use actor::{Actor, InvalidActor};
 pub use command::Command;
 pub use event::{Event, EventType, NewEvent, Recorded, TransactionPart};
-pub use ids::{CollectionName, DocumentId, KeyId, ProjectId, StreamId};
+pub use ids::{CollectionName, DocumentId, KeyId, ProjectId, SessionId, StreamId, UserId};
 pub use position::{InvalidPosition, Offset, PartitionId, Position, partition_of};
 pub use rejected::Rejected;
 pub use time::{InvalidTime, Timestamp};

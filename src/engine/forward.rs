@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::writer::Committed;
 
 /// Raised when nodes of two versions would not understand each other.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 #[derive(Serialize, Deserialize)]
 struct Forwarded<C> {
@@ -109,6 +109,7 @@ mod tests {
         Context {
             project: ProjectId::new("p").unwrap(),
             actor: "key:k1".parse::<Actor>().unwrap(),
+            access: domain::access::Access::PastRules,
             correlation_id: "c".into(),
             causation_id: Some(Uuid::from_u128(7)),
             depth: 3,

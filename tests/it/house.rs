@@ -10,16 +10,45 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use harness::root;
 
 /// What each of our crates may know of the others, tests left out.
-const KNOWS: [(&str, &[&str]); 9] = [
+const KNOWS: [(&str, &[&str]); 12] = [
     ("domain", &[]),
+    ("access", &["domain"]),
+    ("vault", &["domain"]),
+    ("auth", &["domain"]),
     ("eventlog", &["domain"]),
-    ("readmodel", &["domain"]),
-    ("engine", &["domain", "eventlog", "readmodel"]),
-    ("api", &["domain", "engine"]),
+    ("readmodel", &["domain", "vault"]),
+    ("engine", &["access", "domain", "eventlog", "readmodel"]),
+    ("api", &["access", "auth", "domain", "engine", "vault"]),
     ("consumers", &["domain", "engine", "readmodel"]),
-    ("server", &["api", "consumers", "domain", "engine", "eventlog", "readmodel"]),
+    (
+        "server",
+        &[
+            "access",
+            "api",
+            "auth",
+            "consumers",
+            "domain",
+            "engine",
+            "eventlog",
+            "readmodel",
+            "vault",
+        ],
+    ),
     ("tests", &[]),
-    ("benches", &["api", "consumers", "domain", "engine", "eventlog", "readmodel", "server"]),
+    (
+        "benches",
+        &[
+            "access",
+            "auth",
+            "api",
+            "consumers",
+            "domain",
+            "engine",
+            "eventlog",
+            "readmodel",
+            "server",
+        ],
+    ),
 ];
 
 /// Heavy dependencies by the start of their names, and the only crates that may name them.

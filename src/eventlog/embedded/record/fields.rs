@@ -135,6 +135,10 @@ fn put_actor(out: &mut Vec<u8>, actor: &Actor) {
             out.push(ACTOR_KEY);
             put_text(out, id.as_str());
         }
+        Actor::User { .. } => {
+            out.push(ACTOR_OTHER);
+            put_text(out, &actor.to_string());
+        }
         Actor::Other(text) => {
             out.push(ACTOR_OTHER);
             put_text(out, text);
@@ -202,7 +206,11 @@ impl<'a> Fields<'a> {
             ACTOR_SYSTEM => Ok(Actor::System),
             ACTOR_ADMIN => Ok(Actor::Admin),
             ACTOR_KEY => KeyId::new(self.text("actor")?).map(Actor::Key).map_err(|_| invalid),
-            ACTOR_OTHER => Ok(Actor::Other(CompactString::new(self.text("actor")?))),
+            ACTOR_OTHER => {
+                let text = self.text("actor")?;
+                let user = text.parse().ok().filter(|actor| matches!(actor, Actor::User { .. }));
+                Ok(user.unwrap_or_else(|| Actor::Other(CompactString::new(text))))
+            }
             _ => Err(invalid),
         }
     }
