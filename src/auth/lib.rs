@@ -1,4 +1,2 @@
-//! Who somebody is: passwords, codes, tokens, passkeys, other issuers, and the mail and messages
-//! that go out on the way. Knows neither the log nor the HTTP server.
-
-pub mod config;
+//! What people prove themselves with: passwords, codes, one-time passwords, and the tokens that they
+//! get for it. Knows neither the log nor the HTTP server.

@@ -13,6 +13,7 @@ mod position;
 pub mod projects;
 pub mod rejected;
 pub mod schema;
+pub mod sign_in;
 mod time;
 pub mod upcast;
 pub mod writers;

@@ -10,15 +10,18 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use harness::root;
 
 /// What each of our crates may know of the others, tests left out.
-const KNOWS: [(&str, &[&str]); 12] = [
+const KNOWS: [(&str, &[&str]); 15] = [
     ("domain", &[]),
     ("access", &["domain"]),
     ("vault", &["domain"]),
     ("auth", &["domain"]),
+    ("issuers", &["domain"]),
+    ("passkeys", &["domain"]),
+    ("messages", &["domain"]),
     ("eventlog", &["domain"]),
     ("readmodel", &["domain", "vault"]),
     ("engine", &["access", "domain", "eventlog", "readmodel"]),
-    ("api", &["access", "auth", "domain", "engine", "vault"]),
+    ("api", &["access", "auth", "domain", "engine", "issuers", "messages", "passkeys", "vault"]),
     ("consumers", &["domain", "engine", "readmodel"]),
     (
         "server",
@@ -30,6 +33,8 @@ const KNOWS: [(&str, &[&str]); 12] = [
             "domain",
             "engine",
             "eventlog",
+            "issuers",
+            "messages",
             "readmodel",
             "vault",
         ],

@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Text that only the server may see. It is stored sealed, and shown to nobody.
-#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Secret(pub String);
 
@@ -18,7 +19,7 @@ impl fmt::Debug for Secret {
 }
 
 /// How people sign in to a project.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Config {
     /// Where the app is, for links in mail: an absolute URL.
@@ -89,7 +90,7 @@ impl Default for Config {
 }
 
 /// Passwords.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Password {
     /// Whether people may sign in by password.
@@ -120,7 +121,7 @@ impl Default for Password {
 }
 
 /// Sessions and tokens.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Sessions {
     /// How long an access token is good, in seconds.
@@ -149,7 +150,7 @@ impl Default for Sessions {
 }
 
 /// What is known of an issuer beforehand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Preset {
     /// Google.
@@ -166,7 +167,7 @@ pub enum Preset {
 }
 
 /// An issuer that people sign in with.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Provider {
     /// What is known of it beforehand.
@@ -191,7 +192,7 @@ pub struct Provider {
 }
 
 /// An issuer whose tokens are taken as they are.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Issuer {
     /// `iss`.
@@ -207,7 +208,7 @@ pub struct Issuer {
 }
 
 /// Passkeys (WebAuthn Level 3).
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Passkeys {
     /// Whether people may sign in by passkey.
@@ -222,7 +223,7 @@ pub struct Passkeys {
 }
 
 /// What happens when a hook does not answer in time, or with an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OnFailure {
     /// What was asked for is refused.
@@ -233,7 +234,7 @@ pub enum OnFailure {
 }
 
 /// A call of the app's own server, signed as Standard Webhooks says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Hook {
     /// Where.
@@ -253,7 +254,7 @@ fn hook_wait_ms_max() -> u32 {
 }
 
 /// Calls of the app's own server on the way.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Hooks {
     /// Before somebody new signs up: may refuse, and set roles and claims.
@@ -267,7 +268,7 @@ pub struct Hooks {
 }
 
 /// Who sends mail, and what it says.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Mail {
     /// The sender: `App <no-reply@app.example>`.
@@ -285,7 +286,7 @@ pub struct Mail {
 
 /// What a mail of some kind says; `{{ link }}`, `{{ code }}`, `{{ email }}` and `{{ project }}`
 /// stand for what they name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Template {
     /// The subject.
@@ -298,7 +299,7 @@ pub struct Template {
 }
 
 /// Who sends SMS.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "lowercase", rename_all_fields = "camelCase")]
 pub enum Sms {
     /// Twilio, or whoever speaks as it does.
@@ -319,7 +320,7 @@ pub enum Sms {
 
 /// A service that tells people from programs: hCaptcha, Turnstile, reCAPTCHA, or one that answers
 /// `siteverify` as they do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Captcha {
     /// Where answers are checked.
