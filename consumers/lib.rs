@@ -12,11 +12,11 @@ use readmodel::{Declared, documents as tables};
 
 /// Folds documents and projects into the tables that answer reads.
 pub const DOCUMENTS: Registration =
-    Registration { name: "documents", version: 1, forgets: false, make: documents::make };
+    Registration { name: "documents", version: 2, forgets: false, make: documents::make };
 
-/// Remembers which events answered which idempotency key.
+/// Remembers for a while which events answered which idempotency key, and what changed of users.
 pub const IDEMPOTENCY: Registration =
-    Registration { name: "idempotency", version: 2, forgets: true, make: idempotency::make };
+    Registration { name: "idempotency", version: 3, forgets: true, make: idempotency::make };
 
 /// The tables of every consumer, for stores that make them beforehand.
 pub const TABLES: [Declared; 2] = [

@@ -1,10 +1,13 @@
 //! The documents projection: a row per document, a row per version of it, a row per project, a row
-//! per collection. The writers decide against these tables, and every read is answered from them.
+//! per collection, and the rows of users. The writers decide against these tables, and every read is answered from them.
 
 #[cfg(test)]
 mod limit_tests;
 #[cfg(test)]
 mod live_tests;
+mod people;
+#[cfg(test)]
+mod people_tests;
 #[cfg(test)]
 mod tests;
 
@@ -15,10 +18,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use domain::documents::DocumentEvent;
 use domain::projects::{ProjectEvent, ProjectState};
+use domain::users::UserEvent;
 use domain::{ProjectId, Recorded};
 use engine::{Fault, Projection};
 use readmodel::documents::{self as tables, Document, HistoryEntry};
 use readmodel::{Reader, Write};
+
+use people::People;
 
 /// Makes the projection of one partition.
 pub(crate) fn make() -> Box<dyn Projection> {
@@ -50,11 +56,20 @@ impl Projection for Documents {
     async fn apply(
         &mut self,
         events: &[Arc<Recorded>],
-        _: &dyn Reader,
+        reader: &dyn Reader,
         writes: &mut Vec<Write>,
     ) -> Result<(), Fault> {
+        let mut people = People::default();
         for recorded in events {
-            if let Err(error) = self.fold(recorded, writes) {
+            let outcome = match UserEvent::decode(&recorded.event) {
+                Ok(Some(body)) => {
+                    people.fold(recorded, body, reader, writes).await?;
+                    continue;
+                }
+                Ok(None) => self.fold(recorded, writes),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = outcome {
                 // Nothing that the writer appends can fail here; what does came from a damaged or
                 // newer log.
                 tracing::error!(position = %recorded.position, %error, "event not projected");

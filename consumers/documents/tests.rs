@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use domain::command::{Body, Command};
 use domain::documents::Op;
-use domain::projects::{KeyKind, ProjectCommand};
+use domain::projects::{KeyKind, People, ProjectCommand};
 use domain::writers::TookOver;
 use domain::{KeyId, PartitionId, Position, Timestamp};
 use engine::{AsOf, Engine};
@@ -170,6 +170,7 @@ async fn every_event_written_fits_its_published_schema() {
             .await
             .unwrap();
     }
+    super::people_tests::everything_happens_to(&engine).await;
     let delete = Body::Project(ProjectCommand::Delete);
     engine.submit(Command { context: context(None), body: delete }).await.unwrap();
 
@@ -205,14 +206,33 @@ fn every_project_command() -> Vec<ProjectCommand> {
             name: "ci".to_owned(),
             hash: "00".repeat(32),
             hint: "abcd".to_owned(),
+            scopes: Vec::new(),
         },
+        ProjectCommand::RotateKey {
+            key_id: key_id.clone(),
+            hash: "11".repeat(32),
+            hint: "efgh".to_owned(),
+            grace_seconds: 60,
+        },
+        ProjectCommand::NoteKeyUse { key_id: key_id.clone() },
         ProjectCommand::RevokeKey { key_id },
+        ProjectCommand::ConfigureSignIn { config: Box::default() },
+        ProjectCommand::ConfigurePeople { people: People::default() },
+        signing_key("k1", true),
+        signing_key("k2", false),
+        ProjectCommand::RemoveSigningKey { id: "k1".to_owned() },
         ProjectCommand::ConfigureCollection {
             collection: collection(),
             config: serde_json::from_str(config).unwrap(),
         },
         ProjectCommand::DeleteCollection { collection: collection() },
     ]
+}
+
+fn signing_key(id: &str, is_first: bool) -> ProjectCommand {
+    let public = serde_json::Map::from_iter([("kty".to_owned(), "OKP".into())]);
+    let private = "sealed".to_owned();
+    ProjectCommand::AddSigningKey { id: id.to_owned(), public, private, is_first }
 }
 
 /// Kills the engine at every commit of the tables, restarts it on what is left, and compares with

@@ -1,6 +1,7 @@
 //! The idempotency projection: which events answered a client's key, for as long as a repeat must
-//! get the same answer. Kept apart from the documents because it forgets: its tables depend on
-//! when they were built.
+//! get the same answer; and what changed of users, for as long as an access token made before it is
+//! good. Kept apart from the documents because it forgets: its tables depend on when they were
+//! built.
 //!
 //! Rows are deleted from the front of a table that is ordered by time. Engines that keep deletions
 //! for a while would read over all of them whenever old rows are looked for, so the last deleted
@@ -9,6 +10,7 @@
 
 #[cfg(test)]
 mod expiry_tests;
+mod recent;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +18,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use domain::users::UserEvent;
 use domain::{Event, Offset, ProjectId, Recorded, Timestamp};
 use engine::{Fault, Projection};
 use readmodel::documents::{self as tables, ByTime, IdempotencyEntry};
@@ -65,8 +68,14 @@ impl Projection for Idempotency {
         writes: &mut Vec<Write>,
     ) -> Result<(), Fault> {
         let mut keyed: HashMap<&ProjectId, Vec<&Recorded>> = HashMap::new();
-        for recorded in events.iter().filter(|recorded| answers_a_key(&recorded.event)) {
-            keyed.entry(&recorded.event.project).or_default().push(recorded);
+        for recorded in events {
+            if answers_a_key(&recorded.event) {
+                keyed.entry(&recorded.event.project).or_default().push(recorded);
+            }
+            // One that does not decode is reported where documents are folded.
+            if let Ok(Some(body)) = UserEvent::decode(&recorded.event) {
+                recent::fold(recorded, &body, reader, writes).await?;
+            }
         }
         for (project, fresh) in keyed {
             let mut expired = match self.expired.get(project) {

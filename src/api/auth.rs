@@ -129,8 +129,10 @@ pub(crate) fn in_project(shared: &Shared, token: &str, project: &str) -> Result<
     let (Ok(project), Some(live)) = (id, live) else { return Err(unauthorized()) };
     let mut hex = [0; 64];
     let principal = match live.key(write_hex(&digest, &mut hex)) {
-        Some((id, KeyKind::Secret)) => Principal::Secret(id.clone()),
-        Some((id, KeyKind::Publishable)) => Principal::Publishable(id.clone()),
+        Some((id, key)) => match key.kind {
+            KeyKind::Secret => Principal::Secret(id.clone()),
+            KeyKind::Publishable => Principal::Publishable(id.clone()),
+        },
         None => return Err(unauthorized()),
     };
     Ok(Scope { project, live, principal })

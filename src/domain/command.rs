@@ -11,6 +11,7 @@ use crate::actor::Actor;
 use crate::documents::{ReadCheck, Write};
 use crate::ids::ProjectId;
 use crate::projects::ProjectCommand;
+use crate::users::UserCommand;
 
 /// The namespace of event ids that derive from an idempotency key (UUIDv5, RFC 9562 §5.5).
 const IDEMPOTENCY_NAMESPACE: Uuid = Uuid::from_u128(0x6f0f_2f5c_7f0b_5c0e_9d5b_1a5f_3c8e_7a21);
@@ -76,6 +77,8 @@ pub enum Body {
         /// Versions that must still hold.
         reads: Vec<ReadCheck>,
     },
+    /// Change a user, or its sessions.
+    User(UserCommand),
     /// Append events of an exported project as they are (ids, times and data), after what is
     /// there.
     Import(Vec<Imported>),
@@ -94,6 +97,7 @@ impl Command {
         let data = |bytes: &Bytes| bytes.len();
         512 + match &self.body {
             Body::Project(_) => 1024,
+            Body::User(_) => 4096,
             Body::Documents { writes, .. } => {
                 writes.iter().map(|write| 256 + write.op.data().map_or(0, data)).sum()
             }

@@ -16,6 +16,7 @@ pub mod schema;
 pub mod sign_in;
 mod time;
 pub mod upcast;
+pub mod users;
 pub mod writers;
 
 pub use actor::{Actor, InvalidActor};

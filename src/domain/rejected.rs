@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use crate::documents::ExpectedVersion;
-use crate::ids::{CollectionName, DocumentId, KeyId};
+use crate::ids::{CollectionName, DocumentId, KeyId, UserId};
 use crate::json;
 
 /// The reason of a refusal, and which write of a commit it is about.
@@ -68,6 +68,42 @@ pub enum Reason {
         /// The version there is; `None` when the document does not exist.
         actual: Option<u64>,
     },
+    /// The project signs access tokens already.
+    #[error("the project has a signing key already")]
+    SigningKeyExists,
+    /// No such key, or it is the one that signs.
+    #[error("there is no retired signing key {0}")]
+    SigningKeyNotFound(String),
+    /// No such user, or it was erased.
+    #[error("the user {0} does not exist")]
+    UserNotFound(UserId),
+    /// The id was given before.
+    #[error("a user with this id exists already or has existed")]
+    UserExists,
+    /// Somebody has changed the user meanwhile.
+    #[error("the user was changed meanwhile, to version {actual}")]
+    UserChanged {
+        /// Its version.
+        actual: u64,
+    },
+    /// A way in is another user's.
+    #[error("another user signs in this way")]
+    IdentityTaken,
+    /// The user may not sign in.
+    #[error("the user is disabled")]
+    UserDisabled,
+    /// No such session, or it has ended.
+    #[error("the session does not exist or has ended")]
+    SessionNotFound,
+    /// Nothing of the kind was asked, or it is too late to answer.
+    #[error("nothing is open that this could answer")]
+    ChallengeNotFound,
+    /// No access rule allows it.
+    #[error("no rule allows this")]
+    Denied,
+    /// An access rule does not allow to write this field.
+    #[error("no rule allows to write {0}")]
+    FieldDenied(String),
     /// A patch would make the document too large or too deep.
     #[error("the document after the patch {0}")]
     DocumentInvalid(json::Invalid),

@@ -44,6 +44,7 @@ impl Published {
 pub fn published() -> Vec<Published> {
     let mut all = crate::documents::schemas();
     all.extend(crate::projects::schemas());
+    all.extend(crate::users::schemas());
     all.extend(crate::writers::schemas());
     all.extend(crate::upcast::retired());
     all.sort_by(|a, b| (&a.kind, a.version).cmp(&(&b.kind, b.version)));

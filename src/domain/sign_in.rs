@@ -7,6 +7,9 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// The longest that an access token is good, in seconds.
+pub const ACCESS_TOKEN_SECONDS_MAX: u32 = 24 * 3600;
+
 /// Text that only the server may see. It is stored sealed, and shown to nobody.
 #[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]

@@ -1,7 +1,9 @@
 //! Brings stored data up to the newest version of its type: pure steps v(n) → v(n+1), chained at
 //! read. What is stored never changes; consumers only ever see the newest version.
 
+mod collection_configured_v1;
 mod document_updated_v1;
+mod key_created_v1;
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -37,7 +39,8 @@ struct Step {
     upcast: fn(Value) -> Value,
 }
 
-const STEPS: &[Step] = &[document_updated_v1::STEP];
+const STEPS: &[Step] =
+    &[collection_configured_v1::STEP, document_updated_v1::STEP, key_created_v1::STEP];
 
 /// The event's data at the newest version of its type.
 ///
@@ -64,7 +67,11 @@ pub fn newest(event: &Event) -> Result<Bytes, Undecodable> {
 
 /// The versions that are only read today.
 pub(crate) fn retired() -> Vec<Published> {
-    vec![document_updated_v1::published()]
+    vec![
+        collection_configured_v1::published(),
+        document_updated_v1::published(),
+        key_created_v1::published(),
+    ]
 }
 
 /// The step from a version, for the golden test.

@@ -1,13 +1,31 @@
-//! Projects, keys and collections in memory: what every request looks up before it does anything
-//! else. Fed from the read model at start and by the writers after each commit; never ahead of the
+//! Projects, keys, collections and what changed lately about users, in memory: what every request
+//! looks up before it does anything else. Fed from the read model at start and by the writers after each commit; never ahead of the
 //! log.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use domain::projects::{KeyKind, ProjectEvent, ProjectState};
-use domain::{Event, KeyId, ProjectId};
+use domain::projects::{Key, ProjectEvent, ProjectState};
+use domain::users::{Recent, Subject, UserEvent};
+use domain::{Event, KeyId, ProjectId, Timestamp};
 use parking_lot::RwLock;
+use tokio::sync::broadcast;
+
+use crate::clock;
+
+/// Notices that a slow receiver may be behind.
+const NOTICES_MAX: usize = 1024;
+/// What changed lately is looked through for what may be forgotten once there is this much of it.
+const RECENT_SWEEP_MIN: usize = 1024;
+
+/// Something changed that whoever is connected may depend on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// The project's configuration: its keys, rules, roles.
+    Project(ProjectId),
+    /// A session ended, or rules see a user otherwise.
+    People(ProjectId, Subject),
+}
 
 /// A live project and an index of its keys.
 #[derive(Debug)]
@@ -19,23 +37,49 @@ pub struct Project {
 
 impl Project {
     fn new(state: ProjectState) -> Self {
-        let keys_by_hash =
-            state.keys.iter().map(|(id, key)| (key.hash.clone(), id.clone())).collect();
+        let mut keys_by_hash = HashMap::new();
+        for (id, key) in &state.keys {
+            keys_by_hash.insert(key.hash.clone(), id.clone());
+            if let Some((earlier, _)) = &key.previous {
+                keys_by_hash.insert(earlier.clone(), id.clone());
+            }
+        }
         Self { state, keys_by_hash }
     }
 
     /// The key whose text has this SHA-256 (lower-case hex). The hash of an unguessable text is no
     /// secret to compare in constant time.
-    pub fn key(&self, hash: &str) -> Option<(&KeyId, KeyKind)> {
+    pub fn key(&self, hash: &str) -> Option<(&KeyId, &Key)> {
         let id = self.keys_by_hash.get(hash)?;
-        self.state.keys.get(id).map(|key| (id, key.kind))
+        let key = self.state.keys.get(id)?;
+        let is_good = key.hash == hash
+            || key.previous.as_ref().is_some_and(|(_, until)| clock::now() < *until);
+        is_good.then_some((id, key))
     }
 }
 
 /// All projects, deleted ones included.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Catalog {
     projects: RwLock<HashMap<ProjectId, Arc<Project>>>,
+    recent: RwLock<RecentOnes>,
+    notices: broadcast::Sender<Notice>,
+}
+
+#[derive(Debug, Default)]
+struct RecentOnes {
+    by_subject: HashMap<(ProjectId, Subject), Arc<Recent>>,
+    sweep_at: usize,
+}
+
+impl Default for Catalog {
+    fn default() -> Self {
+        Self {
+            projects: RwLock::default(),
+            recent: RwLock::default(),
+            notices: broadcast::Sender::new(NOTICES_MAX),
+        }
+    }
 }
 
 impl Catalog {
@@ -66,14 +110,66 @@ impl Catalog {
         self.projects.write().insert(id, Arc::new(Project::new(state)));
     }
 
+    /// What changed lately of this, if it did.
+    pub fn recent(&self, project: &ProjectId, subject: Subject) -> Option<Arc<Recent>> {
+        let recent = self.recent.read();
+        if recent.by_subject.is_empty() {
+            return None;
+        }
+        recent.by_subject.get(&(project.clone(), subject)).cloned()
+    }
+
+    /// Hears of every change from now on. Who was too slow and lost some must look at everything.
+    pub fn watch(&self) -> broadcast::Receiver<Notice> {
+        self.notices.subscribe()
+    }
+
+    pub(crate) fn put_recent(&self, project: &ProjectId, new: Recent) {
+        let mut recent = self.recent.write();
+        if recent.by_subject.len() >= recent.sweep_at.max(RECENT_SWEEP_MIN) {
+            let now: Timestamp = clock::now();
+            recent.by_subject.retain(|_, one| one.until() > now);
+            recent.sweep_at = recent.by_subject.len() * 2;
+        }
+        let key = (project.clone(), new.subject.clone());
+        let is_newer = recent.by_subject.get(&key).is_none_or(|old| old.at <= new.at);
+        if is_newer {
+            recent.by_subject.insert(key, Arc::new(new));
+        }
+    }
+
     /// Takes one committed event in; events of documents pass by.
     pub(crate) fn apply(&self, event: &Event) {
+        match event.stream.category() {
+            "project" => self.apply_project(event),
+            "user" => self.apply_user(event),
+            _ => {}
+        }
+    }
+
+    /// Takes an event in, if it is a user's.
+    pub(crate) fn apply_user(&self, event: &Event) {
+        match UserEvent::decode(event) {
+            Ok(Some(body)) => {
+                for recent in Recent::of(event, &body) {
+                    let notice = Notice::People(event.project.clone(), recent.subject.clone());
+                    self.put_recent(&event.project, recent);
+                    let _ = self.notices.send(notice);
+                }
+            }
+            Ok(None) => {}
+            Err(error) => tracing::error!(event.id = %event.id, %error, "undecodable event"),
+        }
+    }
+
+    fn apply_project(&self, event: &Event) {
         match ProjectEvent::decode(event) {
             Ok(Some(body)) => {
                 let state = self.state(&event.project);
                 // Tables that another node writes may have shown it already.
                 if event.stream_version > state.version {
                     self.put(event.project.clone(), state.evolve(event, body));
+                    let _ = self.notices.send(Notice::Project(event.project.clone()));
                 }
             }
             Ok(None) => {}

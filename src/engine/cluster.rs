@@ -145,7 +145,9 @@ impl Engine {
         committed: &Committed,
         until: Instant,
     ) {
-        if let (Body::Project(_), Some(last)) = (&command.body, committed.events.last()) {
+        if let (Body::Project(_) | Body::User(_), Some(last)) =
+            (&command.body, committed.events.last())
+        {
             let mut applied = partition.watch_applied();
             let reached = applied.wait_for(|applied| *applied > last.position.offset);
             let _ = tokio::time::timeout_at(until.into(), reached).await;

@@ -1,6 +1,7 @@
 //! Keeps a node level with a partition that another node writes: takes its events into the
 //! catalog and moves on what subscribers and reads may see. Writes nothing.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -98,6 +99,27 @@ pub(crate) async fn advance(
             partition.set_newest(last.position.offset + 1);
         }
         partition.set_applied(read.next);
+    }
+    Ok(())
+}
+
+/// Takes users' events in that the tables hold, while what they changed lately may not be stored.
+pub(crate) async fn recall(
+    log: &dyn EventLog,
+    id: PartitionId,
+    offsets: Range<Offset>,
+    catalog: &Catalog,
+) -> Result<(), Error> {
+    let mut next = offsets.start.max(log.start(id));
+    while next < offsets.end {
+        let read = read_whole(log, id, next, TAIL).await?;
+        if read.next == next {
+            break;
+        }
+        for recorded in &read.events {
+            catalog.apply_user(&recorded.event);
+        }
+        next = read.next;
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ pub mod hub;
 mod keeper;
 mod metrics;
 mod partition;
+mod people;
 mod projection;
 mod read;
 mod rebuild;
@@ -30,7 +31,7 @@ use parking_lot::{Mutex, RwLock};
 use readmodel::Store;
 use tokio::task::JoinHandle;
 
-pub use catalog::{Catalog, Project};
+pub use catalog::{Catalog, Notice, Project};
 pub use cluster::{Cluster, PartitionStatus, PeerError, Peers};
 pub use error::Error;
 pub use metrics::Metrics;

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use domain::projects::ProjectState;
-use domain::{Offset, PartitionId, Timestamp};
+use domain::users::Recent;
+use domain::{Offset, PartitionId, ProjectId, Timestamp};
 use eventlog::{EventLog, ReadLimit};
 use parking_lot::Mutex;
 use readmodel::{Space, SpaceId, Store, documents as tables};
@@ -56,6 +57,9 @@ const LAG_EVENTS_MAX: u64 = 10_000;
 const LOOK_BACK: [u64; 4] = [1, 16, 256, 4096];
 /// One read of them.
 const LOOK: ReadLimit = ReadLimit { events_max: 1024, bytes_max: 1 << 20 };
+
+/// Rows of recent changes read at a time.
+const RECENT_ROWS: usize = 512;
 
 /// Tables that are level with the log.
 pub(crate) struct Level {
@@ -119,7 +123,7 @@ impl Engine {
         let leveled = leveled.await;
         let partition = self.partition_at(id, &spaces, end);
         // Also of a partition that is refused: nothing in it may look as if it had never been.
-        load_catalog(&self.catalog, &*partition.documents()).await?;
+        load_catalog(&self.catalog, &*partition.documents(), &*spaces.idempotency).await?;
         let (level, last_time) = match leveled {
             Ok(leveled) => leveled,
             Err(error @ (Error::Corrupt(_) | Error::Unavailable(_))) => {
@@ -156,13 +160,15 @@ impl Engine {
         let spaces = self.spaces(id, cluster.is_alone).await?;
         // Read before the rows: what is newer in them is met again in the log.
         let checkpoint = spaces.documents.checkpoint().await?;
+        let recent_from = spaces.idempotency.checkpoint().await?;
         let end = self.log.refresh_end(id).await?;
         if checkpoint > end {
             return Err(Error::AheadOfLog { partition: id.0, checkpoint, end });
         }
         let partition = self.partition_at(id, &spaces, checkpoint);
         partition.set_stored(checkpoint);
-        load_catalog(&self.catalog, &*partition.documents()).await?;
+        load_catalog(&self.catalog, &*partition.documents(), &*spaces.idempotency).await?;
+        follow::recall(&*self.log, id, recent_from..checkpoint, &self.catalog).await?;
         follow::advance(&partition, &*self.log, &self.catalog, end).await?;
         let newest = partition.newest();
         if newest > checkpoint + LAG_EVENTS_MAX {
@@ -330,11 +336,36 @@ async fn open(registration: &Registration, space: &Arc<dyn Space>) -> Result<Con
     Consumer::open(registration, Arc::clone(space)).await
 }
 
-async fn load_catalog(catalog: &Catalog, space: &dyn Space) -> Result<(), Error> {
+async fn load_catalog(
+    catalog: &Catalog,
+    space: &dyn Space,
+    recent: &dyn Space,
+) -> Result<(), Error> {
     for (id, stored) in tables::projects(space).await? {
         let state: ProjectState = serde_json::from_slice(&stored.state)
             .map_err(|e| Error::Corrupt(format!("configuration of project {id}: {e}")))?;
+        load_recent(catalog, recent, &id).await?;
         catalog.put(id, state);
     }
     Ok(())
+}
+
+/// What changed lately about a project's users, as far as it is still of use.
+async fn load_recent(catalog: &Catalog, space: &dyn Space, id: &ProjectId) -> Result<(), Error> {
+    let now = clock::now();
+    let mut last = None;
+    loop {
+        let rows = tables::recent(space, id, last.as_ref(), RECENT_ROWS).await?;
+        let is_last = rows.len() < RECENT_ROWS;
+        for row in rows.iter().filter(|row| row.until > now) {
+            match Recent::read(&row.subject, &row.state) {
+                Some(recent) => catalog.put_recent(id, recent),
+                None => tracing::error!(project.id = %id, "a row of recent changes is not one"),
+            }
+        }
+        last = rows.into_iter().next_back();
+        if is_last || last.is_none() {
+            return Ok(());
+        }
+    }
 }

@@ -3,6 +3,7 @@
 //! Rows are whole values: a put replaces everything, so that replay gives the same rows again.
 
 mod fields;
+mod people;
 mod read;
 mod write;
 
@@ -12,6 +13,10 @@ use uuid::Uuid;
 
 use crate::table::{Column, Kind, Table};
 
+pub use people::{
+    IDENTITIES, RECENT, RecentRow, USERS, UserRow, delete_identity, delete_recent, get_identity,
+    get_user, list_users, put_identity, put_recent, put_user, recent,
+};
 pub use read::{
     collections, expired_idempotency, get_document, get_expired, get_idempotency, get_project,
     history, list_rows, projects, version_at, version_at_time,
@@ -118,11 +123,12 @@ pub static IDEMPOTENCY_EXPIRED: Table = Table {
 };
 
 /// Every table of the documents consumer.
-pub static TABLES: [&Table; 4] = [&PROJECTS, &DOCUMENTS, &HISTORY, &COLLECTIONS];
+pub static TABLES: [&Table; 6] =
+    [&PROJECTS, &DOCUMENTS, &HISTORY, &COLLECTIONS, &USERS, &IDENTITIES];
 
 /// Every table of the idempotency consumer.
-pub static IDEMPOTENCY_TABLES: [&Table; 3] =
-    [&IDEMPOTENCY, &IDEMPOTENCY_BY_TIME, &IDEMPOTENCY_EXPIRED];
+pub static IDEMPOTENCY_TABLES: [&Table; 4] =
+    [&IDEMPOTENCY, &IDEMPOTENCY_BY_TIME, &IDEMPOTENCY_EXPIRED, &RECENT];
 
 /// A row of [`PROJECTS`].
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -54,6 +54,17 @@ impl From<Reason> for Problem {
             Reason::KeyNotFound(_) => Self::new(Code::KeyNotFound, text),
             Reason::CollectionNotFound(_) => Self::new(Code::CollectionNotFound, text),
             Reason::TooMany { .. } => Self::new(Code::TooMany, text),
+            Reason::SigningKeyExists => Self::new(Code::SigningKeyExists, text),
+            Reason::SigningKeyNotFound(_) => Self::new(Code::SigningKeyNotFound, text),
+            Reason::UserNotFound(_) => Self::new(Code::UserNotFound, text),
+            Reason::UserExists => Self::new(Code::UserExists, text),
+            Reason::UserChanged { .. } => Self::new(Code::UserChanged, text),
+            Reason::IdentityTaken => Self::new(Code::IdentityTaken, text),
+            Reason::UserDisabled => Self::new(Code::UserDisabled, text),
+            Reason::SessionNotFound => Self::new(Code::SessionEnded, text),
+            Reason::ChallengeNotFound => Self::new(Code::InvalidCredentials, text),
+            Reason::Denied => Self::new(Code::Forbidden, text),
+            Reason::FieldDenied(_) => Self::new(Code::Forbidden, text),
             Reason::DocumentNotFound(..) => Self::new(Code::DocumentNotFound, text),
             Reason::DocumentExists { actual } => {
                 Self::new(Code::DocumentExists, text).actual_version(Some(actual))

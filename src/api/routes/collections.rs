@@ -1,6 +1,8 @@
 //! Collections: what a developer says of them. A collection needs no configuration to hold
 //! documents.
 
+use std::collections::BTreeMap;
+
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use domain::projects::{self, CollectionConfig, CollectionState, ProjectCommand};
@@ -82,6 +84,20 @@ pub(crate) struct Index {
     fields: Vec<IndexField>,
 }
 
+/// What a developer says of a field.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Field {
+    /// Who may see it, of those who may see the document; everybody when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 10000)]
+    read: Option<String>,
+    /// Who may set or change it, of those who may write the document; everybody when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 10000)]
+    write: Option<String>,
+}
+
 /// What a developer says of a collection.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -93,6 +109,9 @@ pub(crate) struct CollectionSettings {
     #[serde(default, deserialize_with = "body::objects")]
     #[schema(max_items = 64)]
     indexes: Vec<Index>,
+    /// Fields with rules of their own, by name: nested ones with dots.
+    #[serde(default)]
+    fields: BTreeMap<String, Field>,
 }
 
 /// A collection.
@@ -109,6 +128,8 @@ pub(crate) struct CollectionBody {
     rules: Rules,
     /// Indexes.
     indexes: Vec<Index>,
+    /// Fields with rules of their own.
+    fields: BTreeMap<String, Field>,
     /// When it was first configured.
     #[schema(value_type = Option<String>, format = DateTime)]
     created_at: Option<Timestamp>,
@@ -235,14 +256,22 @@ impl CollectionBody {
             configured: true,
             rules: Rules::from(&state.config.rules),
             indexes: state.config.indexes.iter().map(Index::from).collect(),
+            fields: state.config.fields.iter().map(|(n, f)| (n.clone(), f.into())).collect(),
             created_at: Some(state.created_at),
             updated_at: Some(state.updated_at),
         }
     }
 
     fn unconfigured(name: CollectionName) -> Self {
-        let (rules, indexes) = (Rules::default(), Vec::new());
-        Self { name, configured: false, rules, indexes, created_at: None, updated_at: None }
+        Self {
+            name,
+            configured: false,
+            rules: Rules::default(),
+            indexes: Vec::new(),
+            fields: BTreeMap::new(),
+            created_at: None,
+            updated_at: None,
+        }
     }
 }
 
@@ -298,7 +327,21 @@ impl From<CollectionSettings> for CollectionConfig {
         Self {
             rules: projects::Rules { read, list, create, update, delete },
             indexes: settings.indexes.into_iter().map(index).collect(),
+            fields: settings.fields.into_iter().map(|(name, one)| (name, one.into())).collect(),
+            subject: None,
         }
+    }
+}
+
+impl From<Field> for projects::FieldConfig {
+    fn from(field: Field) -> Self {
+        Self { read: field.read, write: field.write, personal: false }
+    }
+}
+
+impl From<&projects::FieldConfig> for Field {
+    fn from(field: &projects::FieldConfig) -> Self {
+        Self { read: field.read.clone(), write: field.write.clone() }
     }
 }
 

@@ -123,6 +123,7 @@ pub(crate) async fn create(mut call: Call) -> Answer {
         name,
         hash: auth::key_hash(&text),
         hint: text[text.len() - HINT_CHARS..].to_owned(),
+        scopes: Vec::new(),
     });
     let written = call.submit(scope.project, &scope.principal, command, &body).await?;
     let key = Some(text).filter(|_| !written.replayed);

@@ -1,17 +1,24 @@
 //! Turns configuration commands into events, or refuses them.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::events::ProjectEvent;
-use super::state::{CollectionConfig, KeyKind, ProjectState};
+use super::state::{CollectionConfig, KeyKind, People, ProjectState, SigningKey};
 use crate::event::NewEvent;
 use crate::ids::{CollectionName, KeyId};
 use crate::rejected::{Reason, Rejected};
+use crate::sign_in::Config;
 
 /// The most keys that a project may have at a time.
 const KEYS_MAX: usize = 100;
 /// The most collections that a project may configure.
 const COLLECTIONS_MAX: usize = 1_000;
+
+/// The most roles, and the most groups.
+const ROLES_MAX: usize = 500;
+/// The most keys that prove access tokens at a time.
+const SIGNING_KEYS_MAX: usize = 10;
 
 /// A change of a project's configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +47,50 @@ pub enum ProjectCommand {
         hash: String,
         /// The key's last four characters.
         hint: String,
+        /// What a secret key may do; everything when there are none.
+        scopes: Vec<String>,
+    },
+    /// Give a key a new text.
+    RotateKey {
+        /// Which.
+        key_id: KeyId,
+        /// SHA-256 of its new text, in lower-case hex.
+        hash: String,
+        /// The new text's last four characters.
+        hint: String,
+        /// For how long the old text is taken, in seconds.
+        grace_seconds: u32,
+    },
+    /// Note that a key was used.
+    NoteKeyUse {
+        /// Which.
+        key_id: KeyId,
+    },
+    /// Say how people sign in; replaces all of it. Secrets come sealed.
+    ConfigureSignIn {
+        /// All of it.
+        config: Box<Config>,
+    },
+    /// Give roles and groups; replaces all of them.
+    ConfigurePeople {
+        /// All of them.
+        people: People,
+    },
+    /// Sign access tokens with another key from now on.
+    AddSigningKey {
+        /// `kid`.
+        id: String,
+        /// The public key (JWK).
+        public: Map<String, Value>,
+        /// The private key, sealed with the server's key.
+        private: String,
+        /// Only when there is none: the first one.
+        is_first: bool,
+    },
+    /// Prove no tokens with this key any more.
+    RemoveSigningKey {
+        /// `kid`.
+        id: String,
     },
     /// Take a key away.
     RevokeKey {
@@ -74,14 +125,20 @@ pub fn decide(state: &ProjectState, command: &ProjectCommand) -> Result<NewEvent
         ProjectCommand::Create { name } => ProjectEvent::Created { name },
         ProjectCommand::Update { name } => ProjectEvent::Updated { name },
         ProjectCommand::Delete => ProjectEvent::Deleted {},
-        ProjectCommand::CreateKey { key_id, kind, name, hash, hint } => {
+        ProjectCommand::CreateKey { key_id, kind, name, hash, hint, scopes } => {
             within("keys", state.keys.len(), KEYS_MAX)?;
-            ProjectEvent::KeyCreated { key_id, kind, name, hash, hint }
+            ProjectEvent::KeyCreated { key_id, kind, name, hash, hint, scopes }
+        }
+        ProjectCommand::RotateKey { key_id, hash, hint, grace_seconds } => {
+            known_key(state, &key_id)?;
+            ProjectEvent::KeyRotated { key_id, hash, hint, grace_seconds }
+        }
+        ProjectCommand::NoteKeyUse { key_id } => {
+            known_key(state, &key_id)?;
+            ProjectEvent::KeyUsed { key_id }
         }
         ProjectCommand::RevokeKey { key_id } => {
-            if !state.keys.contains_key(&key_id) {
-                return Err(Reason::KeyNotFound(key_id).into());
-            }
+            known_key(state, &key_id)?;
             ProjectEvent::KeyRevoked { key_id }
         }
         ProjectCommand::ConfigureCollection { collection, config } => {
@@ -96,8 +153,35 @@ pub fn decide(state: &ProjectState, command: &ProjectCommand) -> Result<NewEvent
             }
             ProjectEvent::CollectionDeleted { collection }
         }
+        ProjectCommand::ConfigureSignIn { config } => ProjectEvent::SignInConfigured { config },
+        ProjectCommand::ConfigurePeople { people } => {
+            within("roles", people.roles.len(), ROLES_MAX)?;
+            within("groups", people.groups.len(), ROLES_MAX)?;
+            ProjectEvent::PeopleConfigured { people }
+        }
+        ProjectCommand::AddSigningKey { id, public, private, is_first } => {
+            if is_first && !state.signing_keys.is_empty() {
+                return Err(Reason::SigningKeyExists.into());
+            }
+            within("signing keys", state.signing_keys.len(), SIGNING_KEYS_MAX)?;
+            ProjectEvent::SigningKeyAdded { id, public, private }
+        }
+        ProjectCommand::RemoveSigningKey { id } => {
+            let is_retired = |key: &SigningKey| key.id == id && key.retired_at.is_some();
+            if !state.signing_keys.iter().any(is_retired) {
+                return Err(Reason::SigningKeyNotFound(id).into());
+            }
+            ProjectEvent::SigningKeyRemoved { id }
+        }
     };
     Ok(event.into_new(state.version + 1))
+}
+
+fn known_key(state: &ProjectState, id: &KeyId) -> Result<(), Rejected> {
+    match state.keys.contains_key(id) {
+        true => Ok(()),
+        false => Err(Reason::KeyNotFound(id.clone()).into()),
+    }
 }
 
 fn within(what: &'static str, count: usize, limit: usize) -> Result<(), Rejected> {

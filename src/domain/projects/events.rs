@@ -3,12 +3,13 @@
 use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
-use super::state::{CollectionConfig, KeyKind};
+use super::state::{CollectionConfig, KeyKind, People};
 use crate::event::{Event, EventType, NewEvent};
 use crate::ids::{CollectionName, KeyId, StreamId};
 use crate::schema::Published;
+use crate::sign_in::Config;
 use crate::upcast::{self, Undecodable};
 
 /// Data of `project.created` and `project.updated`.
@@ -36,12 +37,68 @@ struct KeyCreated {
     hash: String,
     /// The key's last four characters.
     hint: String,
+    /// What a secret key may do; everything when there are none.
+    scopes: Vec<String>,
+}
+
+/// Data of `key.rotated`.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct KeyRotated {
+    /// Names the key in public.
+    key_id: KeyId,
+    /// SHA-256 of its new text, in lower-case hex.
+    hash: String,
+    /// The new text's last four characters.
+    hint: String,
+    /// For how long the old text is taken, in seconds.
+    grace_seconds: u32,
+}
+
+/// Data of `sign-in.configured`.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+struct SignInConfigured {
+    /// All of it, with its secrets sealed; what is missing has its default.
+    config: Map<String, Value>,
+}
+
+/// Data of `people.configured`.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+struct PeopleConfigured {
+    /// All roles and groups.
+    people: People,
+}
+
+/// Data of `signing-key.added`.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+struct SigningKeyAdded {
+    /// `kid`.
+    id: String,
+    /// The public key (JWK, RFC 7517).
+    public: Map<String, Value>,
+    /// The private key, sealed with the server's key.
+    private: String,
+}
+
+/// Data of `signing-key.removed`.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+struct SigningKeyRemoved {
+    /// `kid`.
+    id: String,
 }
 
 /// Data of `key.revoked`.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct KeyRevoked {
+    /// Names the key in public.
+    key_id: KeyId,
+}
+
+/// Data of `key.used`.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct KeyUsed {
     /// Names the key in public.
     key_id: KeyId,
 }
@@ -73,26 +130,66 @@ pub enum ProjectEvent {
     /// It was deleted, and its keys with it.
     Deleted {},
     /// A key was made.
-    KeyCreated { key_id: KeyId, kind: KeyKind, name: String, hash: String, hint: String },
+    KeyCreated {
+        key_id: KeyId,
+        kind: KeyKind,
+        name: String,
+        hash: String,
+        hint: String,
+        scopes: Vec<String>,
+    },
+    /// A key has a new text.
+    KeyRotated { key_id: KeyId, hash: String, hint: String, grace_seconds: u32 },
+    /// A key was used; noted once a day at most.
+    KeyUsed { key_id: KeyId },
     /// A key was revoked.
     KeyRevoked { key_id: KeyId },
     /// A collection was configured, or configured anew.
     CollectionConfigured { collection: CollectionName, config: CollectionConfig },
     /// A collection's configuration was taken back.
     CollectionDeleted { collection: CollectionName },
+    /// It was said how people sign in.
+    SignInConfigured { config: Box<Config> },
+    /// Roles and groups were given.
+    PeopleConfigured { people: People },
+    /// Access tokens are signed with another key; the one before is retired.
+    SigningKeyAdded { id: String, public: Map<String, Value>, private: String },
+    /// A key proves no tokens any more.
+    SigningKeyRemoved { id: String },
 }
 
 const CREATED: EventType = EventType::known("project.created");
 const UPDATED: EventType = EventType::known("project.updated");
 const DELETED: EventType = EventType::known("project.deleted");
-const KEY_CREATED: EventType = EventType::known("key.created");
+pub(crate) const KEY_CREATED: EventType = EventType::known("key.created");
 const KEY_REVOKED: EventType = EventType::known("key.revoked");
-const COLLECTION_CONFIGURED: EventType = EventType::known("collection.configured");
+pub(crate) const COLLECTION_CONFIGURED: EventType = EventType::known("collection.configured");
 const COLLECTION_DELETED: EventType = EventType::known("collection.deleted");
 
+const KEY_ROTATED: EventType = EventType::known("key.rotated");
+const KEY_USED: EventType = EventType::known("key.used");
+const SIGN_IN_CONFIGURED: EventType = EventType::known("sign-in.configured");
+const PEOPLE_CONFIGURED: EventType = EventType::known("people.configured");
+const SIGNING_KEY_ADDED: EventType = EventType::known("signing-key.added");
+const SIGNING_KEY_REMOVED: EventType = EventType::known("signing-key.removed");
+
 /// Every event type of this family.
-pub fn event_types() -> [EventType; 7] {
-    [CREATED, UPDATED, DELETED, KEY_CREATED, KEY_REVOKED, COLLECTION_CONFIGURED, COLLECTION_DELETED]
+pub fn event_types() -> [EventType; 13] {
+    [
+        CREATED,
+        UPDATED,
+        DELETED,
+        KEY_CREATED,
+        KEY_ROTATED,
+        KEY_USED,
+        KEY_REVOKED,
+        COLLECTION_CONFIGURED,
+        COLLECTION_DELETED,
+        SIGN_IN_CONFIGURED,
+        PEOPLE_CONFIGURED,
+        SIGNING_KEY_ADDED,
+        SIGNING_KEY_REMOVED,
+    ]
 }
 
 impl ProjectEvent {
@@ -115,8 +212,14 @@ impl ProjectEvent {
         } else if *kind == DELETED {
             Self::Deleted {}
         } else if *kind == KEY_CREATED {
-            let KeyCreated { key_id, kind, name, hash, hint } = serde_json::from_slice(data)?;
-            Self::KeyCreated { key_id, kind, name, hash, hint }
+            let KeyCreated { key_id, kind, name, hash, hint, scopes } =
+                serde_json::from_slice(data)?;
+            Self::KeyCreated { key_id, kind, name, hash, hint, scopes }
+        } else if *kind == KEY_ROTATED {
+            let KeyRotated { key_id, hash, hint, grace_seconds } = serde_json::from_slice(data)?;
+            Self::KeyRotated { key_id, hash, hint, grace_seconds }
+        } else if *kind == KEY_USED {
+            Self::KeyUsed { key_id: serde_json::from_slice::<KeyUsed>(data)?.key_id }
         } else if *kind == KEY_REVOKED {
             Self::KeyRevoked { key_id: serde_json::from_slice::<KeyRevoked>(data)?.key_id }
         } else if *kind == COLLECTION_CONFIGURED {
@@ -125,6 +228,18 @@ impl ProjectEvent {
         } else if *kind == COLLECTION_DELETED {
             let CollectionDeleted { collection } = serde_json::from_slice(data)?;
             Self::CollectionDeleted { collection }
+        } else if *kind == SIGN_IN_CONFIGURED {
+            let SignInConfigured { config } = serde_json::from_slice(data)?;
+            Self::SignInConfigured { config: serde_json::from_value(Value::Object(config))? }
+        } else if *kind == PEOPLE_CONFIGURED {
+            let PeopleConfigured { people } = serde_json::from_slice(data)?;
+            Self::PeopleConfigured { people }
+        } else if *kind == SIGNING_KEY_ADDED {
+            let SigningKeyAdded { id, public, private } = serde_json::from_slice(data)?;
+            Self::SigningKeyAdded { id, public, private }
+        } else if *kind == SIGNING_KEY_REMOVED {
+            let SigningKeyRemoved { id } = serde_json::from_slice(data)?;
+            Self::SigningKeyRemoved { id }
         } else {
             return Ok(None);
         }))
@@ -137,9 +252,13 @@ impl ProjectEvent {
             Self::Created { name } => (CREATED, json(&Named { name })),
             Self::Updated { name } => (UPDATED, json(&Named { name })),
             Self::Deleted {} => (DELETED, json(&Nothing {})),
-            Self::KeyCreated { key_id, kind, name, hash, hint } => {
-                (KEY_CREATED, json(&KeyCreated { key_id, kind, name, hash, hint }))
+            Self::KeyCreated { key_id, kind, name, hash, hint, scopes } => {
+                (KEY_CREATED, json(&KeyCreated { key_id, kind, name, hash, hint, scopes }))
             }
+            Self::KeyRotated { key_id, hash, hint, grace_seconds } => {
+                (KEY_ROTATED, json(&KeyRotated { key_id, hash, hint, grace_seconds }))
+            }
+            Self::KeyUsed { key_id } => (KEY_USED, json(&KeyUsed { key_id })),
             Self::KeyRevoked { key_id } => (KEY_REVOKED, json(&KeyRevoked { key_id })),
             Self::CollectionConfigured { collection, config } => {
                 (COLLECTION_CONFIGURED, json(&CollectionConfigured { collection, config }))
@@ -147,9 +266,29 @@ impl ProjectEvent {
             Self::CollectionDeleted { collection } => {
                 (COLLECTION_DELETED, json(&CollectionDeleted { collection }))
             }
+            Self::SignInConfigured { config } => {
+                let config = serde_json::to_value(config).unwrap_or_default();
+                let config = config.as_object().cloned().unwrap_or_default();
+                (SIGN_IN_CONFIGURED, json(&SignInConfigured { config }))
+            }
+            Self::PeopleConfigured { people } => {
+                (PEOPLE_CONFIGURED, json(&PeopleConfigured { people }))
+            }
+            Self::SigningKeyAdded { id, public, private } => {
+                (SIGNING_KEY_ADDED, json(&SigningKeyAdded { id, public, private }))
+            }
+            Self::SigningKeyRemoved { id } => {
+                (SIGNING_KEY_REMOVED, json(&SigningKeyRemoved { id }))
+            }
         };
-        NewEvent { stream: StreamId::project(), stream_version, kind, schema_version: 1, data }
+        let schema_version = version_of(&kind);
+        NewEvent { stream: StreamId::project(), stream_version, kind, schema_version, data }
     }
+}
+
+/// The version of the data that is written today.
+fn version_of(kind: &EventType) -> u16 {
+    if *kind == KEY_CREATED || *kind == COLLECTION_CONFIGURED { 2 } else { 1 }
 }
 
 /// Serialises any of the structs above; they hold only strings and maps with text keys, so it
@@ -170,21 +309,53 @@ mod erased {
 pub(crate) fn schemas() -> Vec<Published> {
     let hash = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
     let rules = json!({"read": "true", "create": "auth.uid == request.resource.owner"});
-    let config =
-        json!({"rules": rules, "indexes": [{"fields": [{"field": "ts", "direction": "desc"}]}]});
+    let fields = json!({
+        "salary": {"read": "hasRole('hr')", "write": "hasRole('hr')"},
+        "email": {"personal": true},
+    });
+    let config = json!({
+        "rules": rules,
+        "indexes": [{"fields": [{"field": "ts", "direction": "desc"}]}],
+        "fields": fields,
+        "subject": "owner",
+    });
+    let people = json!({
+        "roles": {"editor": {"includes": ["viewer"], "description": "Writes"}},
+        "groups": {"staff": {"roles": ["editor"], "description": ""}},
+    });
+    let jwk =
+        json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
+    let signing_key = json!({"id": "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k", "public": jwk, "private": "1.k3Jx.c2VhbGVk"});
     vec![
         Published::current::<Named>(CREATED, 1, json!({"name": "Demo"})),
         Published::current::<Named>(UPDATED, 1, json!({"name": "Demo 2"})),
         Published::current::<Nothing>(DELETED, 1, json!({})),
         Published::current::<KeyCreated>(
             KEY_CREATED,
-            1,
-            json!({"keyId": "k1", "kind": "secret", "name": "ci", "hash": hash, "hint": "x9Qz"}),
+            2,
+            json!({
+                "keyId": "k1", "kind": "secret", "name": "ci", "hash": hash, "hint": "x9Qz",
+                "scopes": ["documents:read"],
+            }),
         ),
+        Published::current::<KeyRotated>(
+            KEY_ROTATED,
+            1,
+            json!({"keyId": "k1", "hash": hash, "hint": "x9Qz", "graceSeconds": 3600}),
+        ),
+        Published::current::<KeyUsed>(KEY_USED, 1, json!({"keyId": "k1"})),
+        Published::current::<SignInConfigured>(
+            SIGN_IN_CONFIGURED,
+            1,
+            json!({"config": {"siteUrl": "https://app.example", "magicLink": false}}),
+        ),
+        Published::current::<PeopleConfigured>(PEOPLE_CONFIGURED, 1, json!({"people": people})),
+        Published::current::<SigningKeyAdded>(SIGNING_KEY_ADDED, 1, signing_key),
+        Published::current::<SigningKeyRemoved>(SIGNING_KEY_REMOVED, 1, json!({"id": "k1"})),
         Published::current::<KeyRevoked>(KEY_REVOKED, 1, json!({"keyId": "k1"})),
         Published::current::<CollectionConfigured>(
             COLLECTION_CONFIGURED,
-            1,
+            2,
             json!({"collection": "posts", "config": config}),
         ),
         Published::current::<CollectionDeleted>(

@@ -8,9 +8,9 @@ mod state;
 mod tests;
 
 pub use decide::{ProjectCommand, decide};
-pub(crate) use events::schemas;
+pub(crate) use events::{COLLECTION_CONFIGURED, KEY_CREATED, schemas};
 pub use events::{ProjectEvent, event_types};
 pub use state::{
-    CollectionConfig, CollectionState, Direction, Index, IndexField, Key, KeyKind, ProjectState,
-    Rules,
+    CollectionConfig, CollectionState, Direction, FieldConfig, Group, Index, IndexField, Key,
+    KeyKind, People, ProjectState, Role, Rules, SigningKey,
 };

@@ -1,13 +1,16 @@
 //! What a project's configuration events fold into.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use compact_str::CompactString;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::events::ProjectEvent;
 use crate::event::Event;
 use crate::ids::{CollectionName, KeyId};
+use crate::sign_in::Config;
 use crate::time::Timestamp;
 
 /// A project's configuration as its events left it.
@@ -28,6 +31,15 @@ pub struct ProjectState {
     pub keys: BTreeMap<KeyId, Key>,
     /// Collections that were configured.
     pub collections: BTreeMap<CollectionName, CollectionState>,
+    /// How people sign in; its secrets are sealed.
+    #[serde(default)]
+    pub sign_in: Config,
+    /// Roles and groups.
+    #[serde(default)]
+    pub people: People,
+    /// Keys that sign access tokens, the newest last.
+    #[serde(default)]
+    pub signing_keys: Vec<SigningKey>,
 }
 
 /// What a key may do.
@@ -54,6 +66,87 @@ pub struct Key {
     pub hint: String,
     /// When it was made.
     pub created_at: Timestamp,
+    /// What a secret key may do; everything when there are none.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// The text before the last rotation, and until when it is taken.
+    #[serde(default)]
+    pub previous: Option<(String, Timestamp)>,
+    /// When its text was last changed.
+    #[serde(default)]
+    pub rotated_at: Option<Timestamp>,
+    /// When it was last used, noted once a day at most.
+    #[serde(default)]
+    pub used_at: Option<Timestamp>,
+}
+
+/// A key that signs access tokens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SigningKey {
+    /// `kid`: the key's thumbprint (RFC 7638).
+    pub id: String,
+    /// The public key (JWK, RFC 7517).
+    pub public: Map<String, Value>,
+    /// The private key, sealed with the server's key.
+    pub private: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// A retired key still proves tokens, and signs none.
+    pub retired_at: Option<Timestamp>,
+}
+
+/// A role, and what else it is.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Role {
+    /// Roles that whoever has this one has, too.
+    pub includes: BTreeSet<String>,
+    /// For people.
+    pub description: String,
+}
+
+/// A group of users.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Group {
+    /// Roles of its members.
+    pub roles: BTreeSet<String>,
+    /// For people.
+    pub description: String,
+}
+
+/// The roles and groups of a project. A role that is not named here is one all the same.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct People {
+    /// By name.
+    pub roles: BTreeMap<String, Role>,
+    /// By name.
+    pub groups: BTreeMap<String, Group>,
+}
+
+impl People {
+    /// Everything that a user with these roles, in these groups, is. Sorted.
+    pub fn effective(
+        &self,
+        roles: &[CompactString],
+        groups: &[CompactString],
+    ) -> Vec<CompactString> {
+        let mut found: BTreeSet<&str> = roles.iter().map(CompactString::as_str).collect();
+        let members = groups.iter().filter_map(|group| self.groups.get(group.as_str()));
+        found.extend(members.flat_map(|group| group.roles.iter().map(String::as_str)));
+        let mut open: Vec<&str> = found.iter().copied().collect();
+        while let Some(name) = open.pop() {
+            let included = self.roles.get(name).into_iter().flat_map(|role| &role.includes);
+            for role in included {
+                if found.insert(role) {
+                    open.push(role);
+                }
+            }
+        }
+        found.into_iter().map(CompactString::new).collect()
+    }
 }
 
 /// Who may do what, as CEL expressions. No rule means no access, but for a secret key.
@@ -117,6 +210,28 @@ pub struct CollectionConfig {
     /// Indexes.
     #[serde(default)]
     pub indexes: Vec<Index>,
+    /// Fields that have rules of their own or are personal, by name: nested ones with dots.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fields: BTreeMap<String, FieldConfig>,
+    /// The field that holds the id of the user whom personal fields are about; the one who made
+    /// the document when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+}
+
+/// What a developer says of a field.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FieldConfig {
+    /// Who may see it, of those who may see the document; everybody when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read: Option<String>,
+    /// Who may set or change it, of those who may write the document; everybody when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write: Option<String>,
+    /// Whether it is about a person: then it is sealed with that person's key.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub personal: bool,
 }
 
 /// A configured collection.
@@ -153,9 +268,33 @@ impl ProjectState {
                 self.deleted = true;
                 self.keys.clear();
             }
-            ProjectEvent::KeyCreated { key_id, kind, name, hash, hint } => {
-                let key = Key { kind, name, hash, hint, created_at: event.time };
+            ProjectEvent::KeyCreated { key_id, kind, name, hash, hint, scopes } => {
+                let key = Key {
+                    kind,
+                    name,
+                    hash,
+                    hint,
+                    created_at: event.time,
+                    scopes,
+                    previous: None,
+                    rotated_at: None,
+                    used_at: None,
+                };
                 self.keys.insert(key_id, key);
+            }
+            ProjectEvent::KeyRotated { key_id, hash, hint, grace_seconds } => {
+                if let Some(key) = self.keys.get_mut(&key_id) {
+                    let until = event.time.as_micros() + i64::from(grace_seconds) * 1_000_000;
+                    let earlier = std::mem::replace(&mut key.hash, hash);
+                    key.previous = Some((earlier, Timestamp::from_micros(until)));
+                    key.hint = hint;
+                    key.rotated_at = Some(event.time);
+                }
+            }
+            ProjectEvent::KeyUsed { key_id } => {
+                if let Some(key) = self.keys.get_mut(&key_id) {
+                    key.used_at = Some(event.time);
+                }
             }
             ProjectEvent::KeyRevoked { key_id } => {
                 self.keys.remove(&key_id);
@@ -169,6 +308,17 @@ impl ProjectState {
             ProjectEvent::CollectionDeleted { collection } => {
                 self.collections.remove(&collection);
             }
+            ProjectEvent::SignInConfigured { config } => self.sign_in = *config,
+            ProjectEvent::PeopleConfigured { people } => self.people = people,
+            ProjectEvent::SigningKeyAdded { id, public, private } => {
+                for key in self.signing_keys.iter_mut().filter(|key| key.retired_at.is_none()) {
+                    key.retired_at = Some(event.time);
+                }
+                let created_at = event.time;
+                let key = SigningKey { id, public, private, created_at, retired_at: None };
+                self.signing_keys.push(key);
+            }
+            ProjectEvent::SigningKeyRemoved { id } => self.signing_keys.retain(|key| key.id != id),
         }
         self
     }

@@ -30,6 +30,7 @@ fn key(id: &str) -> ProjectCommand {
         name: "ci".to_owned(),
         hash: "00".repeat(32),
         hint: "abcd".to_owned(),
+        scopes: Vec::new(),
     }
 }
 

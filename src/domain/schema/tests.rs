@@ -11,6 +11,7 @@ use crate::documents::DocumentEvent;
 use crate::event::NewEvent;
 use crate::event::testing::event;
 use crate::projects::ProjectEvent;
+use crate::users::UserEvent;
 use crate::writers::TookOver;
 use crate::{StreamId, upcast};
 
@@ -96,6 +97,7 @@ fn every_published_example_still_decodes() {
     for one in &all {
         let stream = match one.kind.as_str().split_once('.').unwrap().0 {
             "document" => StreamId::parse("document/c/d").unwrap(),
+            "user" | "session" | "challenge" => StreamId::parse("user/u").unwrap(),
             _ => StreamId::project(),
         };
         let stored = NewEvent {
@@ -108,6 +110,7 @@ fn every_published_example_still_decodes() {
         let event = event(stored, 0);
         let decoded = DocumentEvent::decode(&event).unwrap().is_some()
             || ProjectEvent::decode(&event).unwrap().is_some()
+            || UserEvent::decode(&event).unwrap().is_some()
             || (one.kind == TookOver::event_type()
                 && serde_json::from_slice::<TookOver>(&event.data).is_ok());
         assert!(decoded, "{} v{} is decoded by nobody", one.kind, one.version);

@@ -1,5 +1,6 @@
 //! Loads the states that a command needs and hands them to the pure rules of `domain`.
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use domain::command::{Body, Command, Context, Imported, event_id_for_key};
@@ -51,6 +52,7 @@ impl Writer {
             Body::Documents { writes, reads } => {
                 self.decide_documents(draft, prefetched, &context, &writes, &reads).await
             }
+            Body::User(command) => self.decide_user(draft, &context, &command).await,
             Body::Import(events) => self.decide_import(draft, &context.project, events).await,
         }
     }
@@ -95,7 +97,7 @@ impl Writer {
         draft.project(id).cloned().unwrap_or_else(|| self.catalog.state(id))
     }
 
-    fn is_live(&self, draft: &Draft, id: &ProjectId) -> bool {
+    pub(super) fn is_live(&self, draft: &Draft, id: &ProjectId) -> bool {
         match draft.project(id) {
             Some(state) => state.is_live(),
             None => self.catalog.project(id).is_some(),
@@ -184,6 +186,7 @@ impl Writer {
         let mut import = Import {
             project: self.project_state(draft, project),
             documents: States::new(),
+            users: HashMap::new(),
             accepted: Vec::with_capacity(events.len()),
             now: draft.now,
             limits: self.limits,
@@ -197,9 +200,15 @@ impl Writer {
                 let state = self.document_state(draft, project, &key).await?;
                 import.documents.insert(key, state);
             }
+            if let Some(id) = event.stream.as_user()
+                && !import.users.contains_key(&id)
+            {
+                let state = self.user_state(draft, project, &id).await?;
+                import.users.insert(id, (state.clone(), state));
+            }
             import.take(event).map_err(Error::Rejected)?;
         }
-        let Import { project: state, documents, accepted, .. } = import;
+        let Import { project: state, documents, users, accepted, .. } = import;
         if accepted.last().is_none_or(|last| !last.ends_transaction()) {
             let id = accepted.last().map_or_else(uuid::Uuid::nil, |last| last.id);
             let why = "nothing to import, or its last transaction is not whole".to_owned();
@@ -207,6 +216,9 @@ impl Writer {
         }
         draft.put_project(project, state);
         draft.put_documents(project, documents);
+        for (id, (before, after)) in users {
+            draft.put_user(project, &id, &before, after);
+        }
         Ok(draft.import(accepted))
     }
 }
@@ -225,6 +237,6 @@ fn document_key(event: &Event) -> Option<Key> {
     Some((CollectionName::new(collection).ok()?, DocumentId::new(id).ok()?))
 }
 
-fn rejected(reason: Reason) -> Error {
+pub(super) fn rejected(reason: Reason) -> Error {
     Error::Rejected(Rejected::from(reason))
 }

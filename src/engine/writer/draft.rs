@@ -7,7 +7,8 @@ use std::ops::Range;
 use domain::command::Context;
 use domain::documents::{DocumentState, Key, States};
 use domain::projects::ProjectState;
-use domain::{Event, NewEvent, ProjectId, Timestamp, TransactionPart};
+use domain::users::{IdentityKey, UserState};
+use domain::{Event, NewEvent, ProjectId, Timestamp, TransactionPart, UserId};
 use uuid::Uuid;
 
 use crate::error::Error;
@@ -32,6 +33,9 @@ pub(crate) struct Draft {
     pub(crate) bytes: usize,
     documents: HashMap<ProjectId, States>,
     projects: HashMap<ProjectId, ProjectState>,
+    users: HashMap<(ProjectId, UserId), UserState>,
+    /// Whose each way in is that the batch gave or took.
+    identities: HashMap<(ProjectId, IdentityKey), Option<UserId>>,
     /// By the id of a keyed command's first event.
     keyed: HashMap<Uuid, (Range<usize>, u64)>,
 }
@@ -44,6 +48,8 @@ impl Draft {
             bytes: 0,
             documents: HashMap::new(),
             projects: HashMap::new(),
+            users: HashMap::new(),
+            identities: HashMap::new(),
             keyed: HashMap::new(),
         }
     }
@@ -66,6 +72,32 @@ impl Draft {
 
     pub(crate) fn put_project(&mut self, id: &ProjectId, state: ProjectState) {
         self.projects.insert(id.clone(), state);
+    }
+
+    pub(crate) fn user(&self, project: &ProjectId, id: &UserId) -> Option<&UserState> {
+        self.users.get(&(project.clone(), id.clone()))
+    }
+
+    pub(crate) fn identity(&self, project: &ProjectId, key: &str) -> Option<&Option<UserId>> {
+        self.identities.get(&(project.clone(), key.to_owned()))
+    }
+
+    /// Moves a user on; ways in that it lost are free for the rest of the batch, and those that it
+    /// got are not.
+    pub(crate) fn put_user(
+        &mut self,
+        project: &ProjectId,
+        id: &UserId,
+        before: &UserState,
+        after: UserState,
+    ) {
+        for (state, owner) in [(before, None), (&after, Some(id))] {
+            let user = &state.user;
+            for key in user.identities.keys().chain(user.passkeys.keys()) {
+                self.identities.insert((project.clone(), key.clone()), owner.cloned());
+            }
+        }
+        self.users.insert((project.clone(), id.clone()), after);
     }
 
     /// Gives decided events their envelope; several make a transaction.
@@ -100,7 +132,7 @@ impl Draft {
         }
         self.bytes += self.events[first..].iter().map(Event::weight).sum::<usize>();
         let range = first..first + count;
-        if let Some(idempotency) = &context.idempotency {
+        if let Some(idempotency) = context.idempotency.as_ref().filter(|_| count > 0) {
             self.keyed.insert(ids.id(0), (range.clone(), idempotency.fingerprint));
         }
         Outcome::Events(range)

@@ -1,16 +1,21 @@
 //! Checks imported events one by one. They are facts of another log, so nothing is decided anew;
 //! but what can't have happened here after what did happen is refused.
 
+use std::collections::HashMap;
+
 use domain::documents::{DocumentEvent, DocumentState, States};
 use domain::projects::{ProjectEvent, ProjectState};
 use domain::rejected::Reason;
-use domain::{CollectionName, DocumentId, Event, Rejected, Timestamp, json};
+use domain::users::{UserEvent, UserState};
+use domain::{CollectionName, DocumentId, Event, Rejected, Timestamp, UserId, json};
 
 /// An import on its way: the events taken so far, and the states that they lead to.
 pub(super) struct Import {
     pub(super) project: ProjectState,
     /// Must hold the document of each event before it is taken.
     pub(super) documents: States,
+    /// The same for users: as they were, and as they are to be.
+    pub(super) users: HashMap<UserId, (UserState, UserState)>,
     pub(super) accepted: Vec<Event>,
     /// Nothing may have happened later.
     pub(super) now: Timestamp,
@@ -69,9 +74,26 @@ impl Import {
                 return Err(Refusal::Reason(Reason::ProjectNotFound));
             }
             self.evolve_document(event, &body)?;
+        } else if let Some(body) = UserEvent::decode(event).map_err(undecodable)? {
+            if !self.project.is_live() {
+                return Err(Refusal::Reason(Reason::ProjectNotFound));
+            }
+            self.evolve_user(event, body)?;
         } else {
             return Err(Refusal::Why("its type is not known"));
         }
+        Ok(())
+    }
+
+    fn evolve_user(&mut self, event: &Event, body: UserEvent) -> Result<(), Refusal> {
+        let id = event.stream.as_user().ok_or(Refusal::Why("its subject is not a user"))?;
+        let (_, state) = self.users.entry(id).or_default();
+        follows(event, state.version, state.updated_at)?;
+        let is_made = matches!(body, UserEvent::Created { .. });
+        if is_made != (state.version == 0) || state.deleted {
+            return Err(Refusal::Why("the user can't have had it here"));
+        }
+        *state = std::mem::take(state).evolve(event, body);
         Ok(())
     }
 

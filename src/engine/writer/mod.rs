@@ -5,6 +5,7 @@
 mod decide;
 mod draft;
 mod import;
+mod people;
 mod prefetch;
 
 use std::collections::VecDeque;

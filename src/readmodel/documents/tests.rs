@@ -44,7 +44,8 @@ fn entry(version: u64, offset: u64) -> HistoryEntry {
 
 #[test]
 fn tables_have_numbers_and_names_of_their_own() {
-    let tables = [&TABLES[..], &IDEMPOTENCY_TABLES[..]].concat();
+    let mut tables = [&TABLES[..], &IDEMPOTENCY_TABLES[..]].concat();
+    tables.sort_by_key(|table| table.number);
     for (i, table) in tables.iter().enumerate() {
         assert_eq!(usize::from(table.number), i + 1);
         assert!(tables[..i].iter().all(|other| other.name != table.name));
