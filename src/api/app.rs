@@ -11,7 +11,7 @@ use engine::Engine;
 use engine::hub::Shard;
 use tokio::sync::watch;
 
-use crate::auth::AdminKey;
+use crate::caller::AdminKey;
 use crate::metrics::Metrics;
 use crate::router::Router;
 use crate::server::Options;

@@ -16,11 +16,12 @@ use engine::{AsOf, Committed};
 use sha2::{Digest, Sha256};
 
 use crate::app::App;
-use crate::auth::{self, Principal, Scope};
+use crate::caller::{self, Principal, Scope};
 use crate::body::{self, Body};
 use crate::correlation::{self, CorrelationId};
 use crate::error::{Code, Problem};
 use crate::router::Parameters;
+use crate::routes::Route;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const HEADWATER_AFTER: HeaderName = HeaderName::from_static("headwater-after");
@@ -41,6 +42,8 @@ pub(crate) struct Call {
     pub(crate) payload: Body,
     /// Its conversation.
     pub(crate) correlation_id: CorrelationId,
+    /// Its route.
+    pub(crate) route: &'static Route,
     /// Where its path's parameters are.
     pub(crate) parameters: Parameters,
 }
@@ -87,13 +90,13 @@ impl Call {
 
     /// Lets only the administrator through.
     pub(crate) fn admin(&self) -> Result<(), Problem> {
-        auth::admin(&self.app, auth::bearer(self.headers())?)
+        caller::admin(&self.app, caller::bearer(self.headers())?)
     }
 
     /// Who asks, within the path's project.
     pub(crate) fn scope(&self) -> Result<Scope, Problem> {
-        let token = auth::bearer(self.headers())?;
-        auth::in_project(&self.app, token, &self.parameter(0))
+        let token = caller::bearer(self.headers())?;
+        caller::in_project(&self.app, token, &self.parameter(0))
     }
 
     /// As [`Call::scope`], for those past the rules.
@@ -121,10 +124,10 @@ impl Call {
         if !engine.is_shared() {
             return;
         }
-        let (Ok(token), Ok(project)) = (auth::bearer(self.headers()), self.project()) else {
+        let (Ok(token), Ok(project)) = (caller::bearer(self.headers()), self.project()) else {
             return;
         };
-        if auth::in_project(&self.app, token, project.as_str()).is_err()
+        if caller::in_project(&self.app, token, project.as_str()).is_err()
             && let Err(error) = engine.refresh(&project).await
         {
             // The handler refuses by what is known here.

@@ -57,6 +57,7 @@ pub(crate) async fn dispatch(
                 request: request.clone(),
                 payload,
                 correlation_id: correlation_id.clone(),
+                route: &ROUTES[index],
                 parameters,
             };
             if ROUTES[index].access == Access::Project {

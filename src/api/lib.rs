@@ -4,7 +4,7 @@
 
 mod answer;
 mod app;
-mod auth;
+mod caller;
 mod body;
 mod call;
 mod condition;

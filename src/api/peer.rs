@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::answer::{self, Answer};
 use crate::app::Shared;
-use crate::auth;
+use crate::caller;
 use crate::body::{self, Body};
 use crate::correlation::CorrelationId;
 use crate::error::{Code, Problem};
@@ -56,7 +56,7 @@ async fn take(shared: &Shared, method: &Method, headers: &HeaderMap, mut payload
     if method != Method::POST {
         return Err(Problem::new(Code::MethodNotAllowed, "only POST"));
     }
-    if !shared.peer_key.is(auth::bearer(headers)?) {
+    if !shared.peer_key.is(caller::bearer(headers)?) {
         return Err(Problem::new(Code::Forbidden, "nodes of a cluster need the same admin key"));
     }
     body::check_headers(headers, &[MEDIA_TYPE], COMMAND_BYTES_MAX)?;

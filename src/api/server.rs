@@ -19,7 +19,7 @@ use engine::Engine;
 use tokio::sync::watch;
 
 use crate::app::{App, Shared};
-use crate::auth::AdminKey;
+use crate::caller::AdminKey;
 use crate::dispatch::dispatch;
 use crate::metrics::Metrics;
 use crate::openapi::openapi;

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::page::{write_cursor, write_items, write_position_field};
 use crate::answer::{self, Answer};
-use crate::auth::Scope;
+use crate::caller::Scope;
 use crate::body::{self, JSON, MERGE_PATCH};
 use crate::call::Call;
 use crate::condition;

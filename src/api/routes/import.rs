@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::answer::{self, Answer};
-use crate::auth::Principal;
+use crate::caller::Principal;
 use crate::body::NDJSON;
 use crate::call::Call;
 use crate::error::Problem;

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::answer::{self, Answer};
-use crate::auth;
+use crate::caller;
 use crate::body::{self, JSON};
 use crate::call::Call;
 use crate::error::{Code, Problem};
@@ -121,7 +121,7 @@ pub(crate) async fn create(mut call: Call) -> Answer {
         key_id,
         kind: kind.into(),
         name,
-        hash: auth::key_hash(&text),
+        hash: caller::key_hash(&text),
         hint: text[text.len() - HINT_CHARS..].to_owned(),
         scopes: Vec::new(),
     });

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::answer::{self, Answer};
-use crate::auth;
+use crate::caller;
 use crate::call::Call;
 use crate::error::{Code, Problem};
 
@@ -65,7 +65,7 @@ pub(crate) async fn health(_call: Call) -> Answer {
     ),
 )]
 pub(crate) async fn ready(call: Call) -> Answer {
-    let token = auth::bearer(call.request.headers());
+    let token = caller::bearer(call.request.headers());
     let is_admin = token.is_ok_and(|token| call.app.admin_key.is(token));
     let unready = call.app.engine.unready().into_iter();
     let tell = |one: engine::Unready| if is_admin { one.detail } else { one.brief };

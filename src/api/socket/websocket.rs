@@ -16,7 +16,7 @@ use super::protocol::{self, Message};
 use super::{Frames, Seat};
 use crate::answer::Answer;
 use crate::app::App;
-use crate::auth;
+use crate::caller;
 use crate::call::Call;
 use crate::correlation::CorrelationId;
 use crate::error::{Code, Problem};
@@ -37,7 +37,7 @@ const HELLO_WAIT_MAX: Duration = Duration::from_secs(10);
 )]
 pub(crate) async fn connect(call: Call) -> Answer {
     let project = call.project()?;
-    let header = auth::bearer(call.headers()).ok().map(str::to_owned);
+    let header = caller::bearer(call.headers()).ok().map(str::to_owned);
     let mut handshake = actix_http::ws::handshake(call.request.head())
         .map_err(|error| Problem::new(Code::InvalidParameter, error.to_string()))?;
     let seat = Seat::take(&call.app)?;
@@ -134,7 +134,7 @@ impl Connection {
 
     /// Whether the connection's token is good, now.
     fn check(&self) -> Result<(), Problem> {
-        auth::in_project(&self.app, &self.token, self.project.as_str())?.past_rules()?;
+        caller::in_project(&self.app, &self.token, self.project.as_str())?.past_rules()?;
         Ok(())
     }
 
