@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use crate::caller::AdminKey;
 use crate::metrics::Metrics;
+use crate::people::People;
 use crate::router::Router;
 use crate::server::Options;
 
@@ -26,6 +27,8 @@ pub(crate) struct Shared {
     pub(crate) admin_key: AdminKey,
     /// What other nodes know this one by.
     pub(crate) peer_key: AdminKey,
+    /// What signs people in.
+    pub(crate) people: People,
     /// What the API counts.
     pub(crate) metrics: Metrics,
     /// Everything that is counted, for `/metrics`.

@@ -11,13 +11,15 @@ use compact_str::CompactString;
 use domain::access::Access;
 use domain::command::{self, Command, Context, IDEMPOTENCY_KEY_BYTES_MAX, Idempotency};
 use domain::ids::InvalidId;
-use domain::{CollectionName, DocumentId, KeyId, Position, ProjectId, Timestamp};
+use domain::{
+    Actor, CollectionName, DocumentId, KeyId, Position, ProjectId, SessionId, Timestamp, UserId,
+};
 use engine::{AsOf, Committed};
 use sha2::{Digest, Sha256};
 
 use crate::app::App;
-use crate::caller::{self, Principal, Scope};
 use crate::body::{self, Body};
+use crate::caller::{self, Principal, Scope};
 use crate::correlation::{self, CorrelationId};
 use crate::error::{Code, Problem};
 use crate::router::Parameters;
@@ -88,33 +90,54 @@ impl Call {
         self.id(1, "key", KeyId::new)
     }
 
+    /// The second parameter of a path below `sessions`.
+    pub(crate) fn session(&self) -> Result<SessionId, Problem> {
+        self.id(1, "session", SessionId::new)
+    }
+
+    /// The second parameter of a path below `users`.
+    pub(crate) fn user(&self) -> Result<UserId, Problem> {
+        self.id(1, "user", UserId::new)
+    }
+
     /// Lets only the administrator through.
     pub(crate) fn admin(&self) -> Result<(), Problem> {
         caller::admin(&self.app, caller::bearer(self.headers())?)
     }
 
     /// Who asks, within the path's project.
-    pub(crate) fn scope(&self) -> Result<Scope, Problem> {
+    pub(crate) async fn scope(&self) -> Result<Scope, Problem> {
         let token = caller::bearer(self.headers())?;
-        caller::in_project(&self.app, token, &self.parameter(0))
+        caller::in_project(&self.app, token, &self.parameter(0)).await
     }
 
     /// As [`Call::scope`], for those past the rules.
-    pub(crate) fn past_rules(&self) -> Result<Scope, Problem> {
-        self.scope()?.past_rules()
+    pub(crate) async fn past_rules(&self) -> Result<Scope, Problem> {
+        self.scope().await?.past_rules()
     }
 
     /// As [`Call::past_rules`], for a read: waits until it shows what the client has seen, by
     /// `Headwater-After`.
     pub(crate) async fn reading(&self) -> Result<Scope, Problem> {
-        let scope = self.past_rules()?;
+        self.reading_by_rules().await?.past_rules()
+    }
+
+    /// As [`Call::scope`], for a read: waits until it shows what the client has seen, by
+    /// `Headwater-After`.
+    pub(crate) async fn reading_by_rules(&self) -> Result<Scope, Problem> {
+        let scope = self.scope().await?;
         let Some(value) = self.headers().get(HEADWATER_AFTER) else { return Ok(scope) };
         let position = position(value.to_str().unwrap_or_default(), "Headwater-After")?;
         // A position that the log has not reached is waited for as well: another node may have
         // given it to the client.
         self.app.engine.wait_for(&scope.project, position).await?;
         // The configuration may have changed by then, too.
-        self.past_rules()
+        scope.again(&self.app)
+    }
+
+    /// Where the request comes from.
+    pub(crate) fn address(&self) -> Option<std::net::IpAddr> {
+        self.request.peer_addr().map(|address| address.ip())
     }
 
     /// Where other nodes work beside this one, what the caller relies on may have been made on one
@@ -127,7 +150,7 @@ impl Call {
         let (Ok(token), Ok(project)) = (caller::bearer(self.headers()), self.project()) else {
             return;
         };
-        if caller::in_project(&self.app, token, project.as_str()).is_err()
+        if caller::in_project(&self.app, token, project.as_str()).await.is_err()
             && let Err(error) = engine.refresh(&project).await
         {
             // The handler refuses by what is known here.
@@ -167,12 +190,33 @@ impl Call {
         let context = Context {
             project,
             actor: principal.actor(),
-            access: Access::PastRules,
+            access: principal.access(),
             correlation_id: CompactString::new(self.correlation_id.as_str()),
             causation_id: None,
             depth: 0,
             traceparent: correlation::traceparent(self.headers()),
             idempotency: self.idempotency(body)?,
+        };
+        Ok(self.app.engine.submit(Command { context, body: command }).await?)
+    }
+
+    /// Hands a command to the writer in somebody's name, past the rules. Never repeated by an
+    /// idempotency key: what it made for the client is kept nowhere.
+    pub(crate) async fn submit_as(
+        &self,
+        project: ProjectId,
+        actor: Actor,
+        command: command::Body,
+    ) -> Result<Committed, Problem> {
+        let context = Context {
+            project,
+            actor,
+            access: Access::PastRules,
+            correlation_id: CompactString::new(self.correlation_id.as_str()),
+            causation_id: None,
+            depth: 0,
+            traceparent: correlation::traceparent(self.headers()),
+            idempotency: None,
         };
         Ok(self.app.engine.submit(Command { context, body: command }).await?)
     }

@@ -1,20 +1,23 @@
-//! Who asks: the server's administrator, or a key of the project. Tokens are compared by their
-//! SHA-256, whose timing tells nothing about the token. A wrong project and a wrong token give the
-//! same answer, but to the administrator.
+//! Who asks: the server's administrator, a key of the project, or a user by an access token. Keys
+//! are compared by their SHA-256, whose timing tells nothing about the key. A wrong project and a
+//! wrong token give the same answer, but to the administrator.
 
 use std::sync::Arc;
 
 use actix_web::http::header::{self, HeaderMap};
+use auth::access_token::{Refused, TOKEN_BYTES_MAX};
+use compact_str::CompactString;
+use domain::access::{Access, Auth};
 use domain::projects::KeyKind;
-use domain::{Actor, KeyId, ProjectId};
+use domain::users::Subject;
+use domain::{Actor, KeyId, ProjectId, Timestamp, UserId};
 use engine::Project;
+use issuers::third_party::Foreign;
 use sha2::{Digest, Sha256};
 
 use crate::app::Shared;
 use crate::error::{Code, Problem};
-
-/// The longest token, in bytes.
-const TOKEN_BYTES_MAX: usize = 4096;
+use crate::people;
 
 /// A key of the server's own, as its hash.
 pub(crate) struct AdminKey([u8; 32]);
@@ -40,6 +43,8 @@ pub(crate) enum Principal {
     Secret(KeyId),
     /// The project's app: no rights of its own.
     Publishable(KeyId),
+    /// A user, as rules see it now.
+    User(Box<Auth>),
 }
 
 impl Principal {
@@ -48,8 +53,35 @@ impl Principal {
         match self {
             Self::Admin => Actor::Admin,
             Self::Secret(id) | Self::Publishable(id) => Actor::Key(id.clone()),
+            Self::User(auth) => Actor::User { id: auth.uid.clone(), by: auth.impersonator.clone() },
         }
     }
+
+    /// What access rules are to its requests.
+    pub(crate) fn access(&self) -> Access {
+        match self {
+            Self::Admin | Self::Secret(_) => Access::PastRules,
+            Self::Publishable(_) => Access::ByRules(None),
+            Self::User(auth) => Access::ByRules(Some(auth.clone())),
+        }
+    }
+}
+
+/// What a principal was told by, to be looked at again while a connection lasts.
+#[derive(Debug, Clone)]
+enum Shown {
+    Admin,
+    /// SHA-256 of the key's text, in lower-case hex.
+    Key(String),
+    /// What the access token says, and until when it is good.
+    Token(Box<Auth>, Times),
+}
+
+/// When an access token is good.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    issued_at: Timestamp,
+    expires_at: Timestamp,
 }
 
 /// A caller within a project that exists.
@@ -61,18 +93,56 @@ pub(crate) struct Scope {
     pub(crate) live: Arc<Project>,
     /// Who asks.
     pub(crate) principal: Principal,
+    shown: Shown,
 }
 
 impl Scope {
     /// Lets through who is past the rules.
     ///
-    /// Errors with `forbidden` for a publishable key: no rule means no access.
+    /// Errors with `forbidden` for anybody else.
     pub(crate) fn past_rules(self) -> Result<Self, Problem> {
         match self.principal {
             Principal::Admin | Principal::Secret(_) => Ok(self),
-            Principal::Publishable(_) => {
-                Err(Problem::new(Code::Forbidden, "no rule lets a publishable key do this"))
+            Principal::Publishable(_) | Principal::User(_) => {
+                Err(Problem::new(Code::Forbidden, "this takes a secret key"))
             }
+        }
+    }
+
+    /// The user, where it is one.
+    ///
+    /// Errors with `unauthorized` for anybody else.
+    pub(crate) fn user(&self) -> Result<&Auth, Problem> {
+        match &self.principal {
+            Principal::User(auth) => Ok(auth),
+            _ => Err(Problem::new(Code::Unauthorized, "this takes a user's access token")),
+        }
+    }
+
+    /// The same caller as things are now.
+    ///
+    /// Errors with `unauthorized` when it would not be let in any more.
+    pub(crate) fn again(&self, shared: &Shared) -> Result<Self, Problem> {
+        let live = shared.engine.catalog().project(&self.project).ok_or_else(unauthorized)?;
+        let principal = match &self.shown {
+            Shown::Admin => Principal::Admin,
+            Shown::Key(hash) => by_key(&live, hash)?,
+            Shown::Token(auth, times) => {
+                if people::now() >= times.expires_at {
+                    return Err(Problem::new(Code::Unauthorized, "the access token has expired"));
+                }
+                Principal::User(current(shared, &self.project, &live, auth, *times)?)
+            }
+        };
+        let (project, shown) = (self.project.clone(), self.shown.clone());
+        Ok(Self { project, live, principal, shown })
+    }
+
+    /// Until when the caller is let in without showing anything new.
+    pub(crate) fn expires_at(&self) -> Option<Timestamp> {
+        match &self.shown {
+            Shown::Token(_, times) => Some(times.expires_at),
+            Shown::Admin | Shown::Key(_) => None,
         }
     }
 }
@@ -115,7 +185,11 @@ pub(crate) fn admin(shared: &Shared, token: &str) -> Result<(), Problem> {
 /// Finds out who asks within a project.
 ///
 /// Errors: `unauthorized`; for the administrator also `invalid-id` and `project-not-found`.
-pub(crate) fn in_project(shared: &Shared, token: &str, project: &str) -> Result<Scope, Problem> {
+pub(crate) async fn in_project(
+    shared: &Shared,
+    token: &str,
+    project: &str,
+) -> Result<Scope, Problem> {
     let digest = digest(token);
     let id = ProjectId::new(project);
     let live = id.as_ref().ok().and_then(|id| shared.engine.catalog().project(id));
@@ -124,18 +198,125 @@ pub(crate) fn in_project(shared: &Shared, token: &str, project: &str) -> Result<
             id.map_err(|error| Problem::new(Code::InvalidId, error.to_string()).field("project"))?;
         let live =
             live.ok_or_else(|| domain::rejected::Reason::ProjectNotFound).map_err(Problem::from)?;
-        return Ok(Scope { project, live, principal: Principal::Admin });
+        return Ok(Scope { project, live, principal: Principal::Admin, shown: Shown::Admin });
     }
     let (Ok(project), Some(live)) = (id, live) else { return Err(unauthorized()) };
-    let mut hex = [0; 64];
-    let principal = match live.key(write_hex(&digest, &mut hex)) {
-        Some((id, key)) => match key.kind {
-            KeyKind::Secret => Principal::Secret(id.clone()),
-            KeyKind::Publishable => Principal::Publishable(id.clone()),
-        },
-        None => return Err(unauthorized()),
+    if token.starts_with("hw_") {
+        let mut hex = [0; 64];
+        let hash = write_hex(&digest, &mut hex).to_owned();
+        let principal = by_key(&live, &hash)?;
+        return Ok(Scope { project, live, principal, shown: Shown::Key(hash) });
+    }
+    let (auth, times) = by_token(shared, &project, &live, token).await?;
+    let principal = Principal::User(current(shared, &project, &live, &auth, times)?);
+    Ok(Scope { project, live, principal, shown: Shown::Token(auth, times) })
+}
+
+fn by_key(live: &Project, hash: &str) -> Result<Principal, Problem> {
+    let (id, key) = live.key(hash).ok_or_else(unauthorized)?;
+    Ok(match key.kind {
+        KeyKind::Secret => Principal::Secret(id.clone()),
+        KeyKind::Publishable => Principal::Publishable(id.clone()),
+    })
+}
+
+/// What an access token says: one of the project's own, or one of an issuer that it takes.
+async fn by_token(
+    shared: &Shared,
+    project: &ProjectId,
+    live: &Arc<Project>,
+    token: &str,
+) -> Result<(Box<Auth>, Times), Problem> {
+    let directory = shared.people.directory(project, live)?;
+    let now = people::now();
+    let seconds = |seconds: i64| Timestamp::from_micros(seconds.saturating_mul(1_000_000));
+    match directory.verify(token, now) {
+        Ok(claims) => {
+            let times = Times { issued_at: seconds(claims.iat), expires_at: seconds(claims.exp) };
+            return Ok((Box::new(claims.auth()), times));
+        }
+        // It may be of an issuer that the project takes tokens of.
+        Err(Refused::Type | Refused::Key | Refused::Issuer | Refused::Algorithm)
+            if !directory.config.issuers.is_empty() => {}
+        Err(refused) => {
+            tracing::debug!(project.id = %project, %refused, "access token refused");
+            return Err(match refused {
+                Refused::Expired => {
+                    Problem::new(Code::Unauthorized, "the access token has expired")
+                }
+                _ => unauthorized(),
+            });
+        }
+    }
+    let issuers = &directory.config.issuers;
+    let verified = shared.people.issuers.verify_foreign(issuers, token, now).await;
+    let foreign = verified.map_err(|error| {
+        tracing::debug!(project.id = %project, %error, "another issuer's token refused");
+        unauthorized()
+    })?;
+    let issued_at = foreign.issued_at.unwrap_or(now);
+    let times = Times { issued_at, expires_at: foreign.expires_at };
+    Ok((Box::new(foreign_auth(foreign, issuers.len() > 1)?), times))
+}
+
+/// What rules see of somebody whom another issuer vouches for.
+///
+/// Errors with `internal`, which can't be: the id is made of hex digits.
+fn foreign_auth(foreign: Foreign, several: bool) -> Result<Auth, Problem> {
+    // Two issuers may name two people alike, and not every name of theirs is an id here.
+    let name = match several {
+        true => Err(domain::ids::InvalidId::Length(0)),
+        false => UserId::new(&foreign.subject),
     };
-    Ok(Scope { project, live, principal })
+    let hash = key_hash(&format!("{} {}", foreign.issuer, foreign.subject));
+    let uid = name.or_else(|_| UserId::new(&format!("ext-{}", &hash[..32])));
+    let text = |name: &str| foreign.claims.get(name).and_then(|claim| claim.as_str());
+    let internal = |error| Problem::new(Code::Internal, "no id for a user").because(error);
+    Ok(Auth {
+        uid: uid.map_err(internal)?,
+        session: None,
+        roles: foreign.roles.iter().map(CompactString::new).collect(),
+        groups: Vec::new(),
+        level: 1,
+        methods: vec![CompactString::const_new("fed")],
+        email: text("email").map(CompactString::new),
+        email_verified: foreign.claims.get("email_verified") == Some(&true.into()),
+        phone: None,
+        is_anonymous: false,
+        authenticated_at: foreign.auth_time.or(foreign.issued_at).unwrap_or_default(),
+        impersonator: None,
+        claims: foreign.claims,
+    })
+}
+
+/// What a token says, as far as it still holds: sessions end and roles change while it is good.
+fn current(
+    shared: &Shared,
+    project: &ProjectId,
+    live: &Project,
+    auth: &Auth,
+    times: Times,
+) -> Result<Box<Auth>, Problem> {
+    let catalog = shared.engine.catalog();
+    let ended = || Problem::new(Code::SessionEnded, "sign in again");
+    let mut auth = Box::new(auth.clone());
+    if let Some(session) = &auth.session {
+        if catalog.recent(project, Subject::Session(session.clone())).is_some() {
+            return Err(ended());
+        }
+        // Tokens count whole seconds: one of the same second may be of before or after.
+        let recent = catalog.recent(project, Subject::User(auth.uid.clone()));
+        let second = |time: Timestamp| time.as_micros().div_euclid(1_000_000);
+        if let Some(recent) = recent.filter(|one| second(one.at) >= second(times.issued_at)) {
+            let Some(access) = &recent.access else { return Err(ended()) };
+            auth.roles = access.roles.iter().map(CompactString::new).collect();
+            auth.groups = access.groups.iter().map(CompactString::new).collect();
+            auth.claims.clone_from(&access.claims);
+            auth.is_anonymous = access.anonymous;
+        }
+    }
+    auth.roles = live.state.people.effective(&auth.roles, &auth.groups);
+    Ok(auth)
 }
 
 /// What a project keeps of a key: its SHA-256 in lower-case hex.

@@ -60,7 +60,7 @@ pub(crate) async fn dispatch(
                 route: &ROUTES[index],
                 parameters,
             };
-            if ROUTES[index].access == Access::Project {
+            if matches!(ROUTES[index].access, Access::Project | Access::User) {
                 call.level().await;
             }
             (Some(index), (ROUTES[index].handler)(call).await)

@@ -51,6 +51,8 @@ codes! {
     InvalidJson "invalid-json" 400 4400 None, "The body is not JSON";
     InvalidBody "invalid-body" 400 4400 None, "The body does not have the right shape";
     InvalidId "invalid-id" 400 4400 None, "Not an id";
+    WeakPassword "weak-password" 400 4400 None, "The password is too weak";
+    CaptchaFailed "captcha-failed" 400 4400 None, "Nobody showed that it is a person";
     InvalidParameter "invalid-parameter" 400 4400 None, "A parameter or header is not valid";
     InvalidPosition "invalid-position" 400 4400 None, "Not a position";
     PositionAhead "position-ahead" 400 4400 None, "The position is after the newest event";
@@ -61,6 +63,7 @@ codes! {
     InvalidCredentials "invalid-credentials" 401 4401 None, "That does not show who you are";
     SessionEnded "session-ended" 401 4401 None, "The session has ended";
     Forbidden "forbidden" 403 4403 None, "The token does not allow this";
+    EmailNotVerified "email-not-verified" 403 4403 None, "The mail address is not verified";
     UserDisabled "user-disabled" 403 4403 None, "The user is disabled";
     NotFound "not-found" 404 4404 None, "There is nothing here";
     ProjectNotFound "project-not-found" 404 4404 None, "The project does not exist";
@@ -90,6 +93,7 @@ codes! {
     IdempotencyKeyReused "idempotency-key-reused" 422 4422 None,
         "The idempotency key was used for another request";
     ImportInvalid "import-invalid" 422 4422 None, "The events can't be imported here";
+    TooManyRequests "too-many-requests" 429 4429 Some("60"), "That was tried too often";
     Internal "internal" 500 1011 None, "Something failed in the server";
     Busy "busy" 503 1013 Some("1"), "Too much is waiting";
     Unavailable "unavailable" 503 1013 Some("5"), "This part can't be served now";
@@ -118,6 +122,7 @@ struct Inner {
     detail: Cow<'static, str>,
     field: Option<Cow<'static, str>>,
     actual_version: Option<Option<u64>>,
+    retry_seconds: Option<u64>,
     cause: Option<String>,
 }
 
@@ -158,6 +163,7 @@ impl Problem {
             detail: detail.into(),
             field: None,
             actual_version: None,
+            retry_seconds: None,
             cause: None,
         }))
     }
@@ -187,13 +193,20 @@ impl Problem {
         self
     }
 
+    /// Somebody tries too often: when the next try may pass, in seconds.
+    pub(crate) fn too_many_requests(seconds: u64) -> Self {
+        let mut problem = Self::new(Code::TooManyRequests, format!("try again in {seconds} s"));
+        problem.0.retry_seconds = Some(seconds);
+        problem
+    }
+
     fn actual_version(mut self, actual: Option<u64>) -> Self {
         self.0.actual_version = Some(actual);
         self
     }
 
     /// What is logged and not told.
-    fn cause(mut self, cause: impl fmt::Display) -> Self {
+    pub(crate) fn because(mut self, cause: impl fmt::Display) -> Self {
         self.0.cause = Some(cause.to_string());
         self
     }
@@ -216,7 +229,7 @@ impl Problem {
 
     /// Its JSON.
     pub(crate) fn to_json(&self, correlation_id: &str) -> Vec<u8> {
-        let Inner { code, status, detail, field, actual_version, cause: _ } = &*self.0;
+        let Inner { code, status, detail, field, actual_version, .. } = &*self.0;
         let entry = code.entry();
         let body = ProblemBody {
             kind: format!("/errors/{}", entry.name).into(),
@@ -242,8 +255,14 @@ impl Problem {
         let headers = response.headers_mut();
         let json = HeaderValue::from_static("application/problem+json");
         headers.insert(header::CONTENT_TYPE, json);
-        if let Some(seconds) = entry.retry_after {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
+        match (self.0.retry_seconds, entry.retry_after) {
+            (Some(seconds), _) => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            }
+            (None, Some(seconds)) => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
+            }
+            (None, None) => {}
         }
         match self.0.code {
             Code::Unauthorized => {

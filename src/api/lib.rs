@@ -4,9 +4,9 @@
 
 mod answer;
 mod app;
-mod caller;
 mod body;
 mod call;
+mod caller;
 mod condition;
 mod correlation;
 mod cors;
@@ -16,6 +16,7 @@ mod error;
 mod metrics;
 mod openapi;
 pub mod peer;
+mod people;
 mod router;
 mod routes;
 #[cfg(test)]
@@ -25,5 +26,6 @@ mod socket;
 mod waiting;
 
 pub use openapi::openapi;
+pub use people::Options as PeopleOptions;
 pub use server::{Options, Roles, Server};
 pub use waiting::Waiting;

@@ -17,6 +17,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement
 use utoipa::openapi::{Content, Ref, RefOr, Required};
 
 use crate::error::{Code, ProblemBody};
+use crate::routes::auth::{me, password, published, sessions};
 use crate::routes::{
     Access, ROUTES, Route, cluster, collections, commit, documents, events, history, import, keys,
     projects, status,
@@ -66,6 +67,17 @@ const BEARER: &str = "bearer";
         commit::commit,
         events::list,
         import::import,
+        password::sign_up,
+        password::sign_in,
+        password::anonymous,
+        sessions::refresh,
+        sessions::sign_out,
+        sessions::list,
+        sessions::end,
+        me::get,
+        me::patch,
+        published::keys,
+        published::discovery,
         websocket::connect,
         sse::follow,
     ),
@@ -110,9 +122,11 @@ fn complete(operation: &mut Operation, route: &Route) {
     let mut parameters: Vec<RefOr<Parameter>> = of_path.map(RefOr::T).collect();
     let own = operation.parameters.take().unwrap_or_default();
     parameters.extend(own.into_iter().filter(|one| !is_of_path(one)).map(without_null));
-    if route.access != Access::Open {
+    if !matches!(route.access, Access::Open | Access::Visitor) {
         let scopes: [&str; 0] = [];
         operation.security = Some(vec![SecurityRequirement::new(BEARER, scopes)]);
+    }
+    if route.access != Access::Open {
         parameters.extend(header_parameters(route).map(RefOr::T));
     }
     operation.parameters = Some(parameters).filter(|parameters| !parameters.is_empty());
@@ -172,7 +186,7 @@ fn header_parameters(route: &Route) -> impl Iterator<Item = Parameter> {
         let what = "A position that the answer must show; waited for, but not for long.";
         make("Headwater-After", what, text().pattern(Some(POSITION_PATTERN)))
     });
-    let key = route.is_write().then(|| {
+    let key = route.is_keyed().then(|| {
         let what = "Names this intent: a repeat within a day gets the first answer again.";
         make("Idempotency-Key", what, text().pattern(Some("^[!-~]([ -~]{0,253}[!-~])?$")))
     });
@@ -191,7 +205,7 @@ fn add_headers(response: &mut Response, route: &Route) {
         response.headers.insert(name.to_owned(), RefOr::T(header));
     };
     add("X-Correlation-Id", "Names the conversation.");
-    if route.is_write() {
+    if route.is_keyed() {
         add("Headwater-Position", "Where the write's last event stands.");
         add("Idempotency-Replayed", "`true` when this repeats the first answer.");
     }
@@ -204,19 +218,27 @@ fn add_headers(response: &mut Response, route: &Route) {
 fn problems(route: &Route, has_body: bool) -> BTreeMap<u16, Vec<Code>> {
     let mut codes = route.errors.to_vec();
     if route.access != Access::Open {
-        codes.extend([Code::InvalidParameter, Code::Unauthorized, Code::Forbidden]);
+        codes.extend([Code::InvalidParameter, Code::Forbidden]);
         codes.extend([Code::Internal, Code::Unavailable, Code::Misdirected]);
     }
-    if route.access == Access::Project {
+    if !matches!(route.access, Access::Open | Access::Visitor) {
+        codes.extend([Code::Unauthorized, Code::SessionEnded]);
+    }
+    if route.access == Access::Visitor {
+        codes.push(Code::TooManyRequests);
+    }
+    if matches!(route.access, Access::Project | Access::User | Access::Visitor) {
         codes.extend([Code::InvalidId, Code::ProjectNotFound]);
     }
     if route.access == Access::Project && !route.is_write() {
         codes.extend([Code::InvalidPosition, Code::PositionElsewhere]);
         codes.extend([Code::PositionAhead, Code::StaleRead]);
     }
+    if route.is_keyed() {
+        codes.push(Code::IdempotencyKeyReused);
+    }
     if route.is_write() {
-        codes.extend([Code::IdempotencyKeyReused, Code::Busy]);
-        codes.extend([Code::OutcomeUnknown, Code::StorageFull]);
+        codes.extend([Code::Busy, Code::OutcomeUnknown, Code::StorageFull]);
     }
     if has_body {
         codes.extend([Code::InvalidJson, Code::InvalidBody]);

@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 
 use crate::answer::{self, Answer};
 use crate::app::Shared;
-use crate::caller;
 use crate::body::{self, Body};
+use crate::caller;
 use crate::correlation::CorrelationId;
 use crate::error::{Code, Problem};
 

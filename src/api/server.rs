@@ -23,6 +23,7 @@ use crate::caller::AdminKey;
 use crate::dispatch::dispatch;
 use crate::metrics::Metrics;
 use crate::openapi::openapi;
+use crate::people::{self, People};
 use crate::router::Router;
 use crate::routes::ROUTES;
 
@@ -113,11 +114,12 @@ impl Server {
         engine: Arc<Engine>,
         registry: prometheus::Registry,
         options: Options,
+        people: people::Options,
     ) -> io::Result<Self> {
         let (listen, workers) = (options.listen, options.workers.max(1));
         let (sockets_max, unread_max) = (options.sockets_max, options.heartbeat * 2);
         let (stopping, watched) = watch::channel(false);
-        let shared = share(engine, registry, options, watched)?;
+        let shared = share(engine, registry, options, people, watched)?;
         let for_workers = Arc::clone(&shared);
         let server = HttpServer::new(move || {
             let app = Rc::new(App::new(Arc::clone(&for_workers)));
@@ -187,6 +189,7 @@ pub(crate) fn share(
     engine: Arc<Engine>,
     registry: prometheus::Registry,
     options: Options,
+    people: people::Options,
     stopping: watch::Receiver<bool>,
 ) -> io::Result<Arc<Shared>> {
     if options.admin_key.is_empty() {
@@ -197,6 +200,7 @@ pub(crate) fn share(
         engine,
         admin_key: AdminKey::new(&options.admin_key),
         peer_key: AdminKey::new(&crate::peer::token(&options.admin_key)),
+        people: People::new(people).map_err(io::Error::other)?,
         metrics: Metrics::register(&registry).map_err(io::Error::other)?,
         registry,
         router: Router::new(ROUTES),

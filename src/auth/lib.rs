@@ -1,6 +1,7 @@
-//! What people prove themselves with: passwords, codes, one-time passwords, and the tokens that they
-//! get for it; and what keeps others from guessing them. Knows neither the log nor the HTTP server,
-//! and stores nothing. Times are handed in, but for rates ([`limits`]) and waits ([`password`]).
+//! What people prove themselves with: passwords, codes, one-time passwords, and the tokens that
+//! they get for it; and what keeps others from guessing them. Knows neither the log nor the HTTP
+//! server, and stores nothing. Times are handed in, but for rates ([`limits`]) and waits
+//! ([`password`]).
 
 pub mod access_token;
 pub mod address;

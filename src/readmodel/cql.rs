@@ -7,6 +7,7 @@
 pub mod bench;
 mod client;
 mod failure;
+mod keys;
 mod migrate;
 mod names;
 mod read;
@@ -29,6 +30,7 @@ use parking_lot::Mutex;
 
 use crate::{Declared, Error, SpaceId, Table};
 use client::Client;
+pub use keys::Keys;
 pub use migrate::{Migrated, migrate};
 use registry::{Record, Registry};
 use schema::Lock;
@@ -182,6 +184,15 @@ impl Store {
             spaces: Mutex::default(),
             generations: Mutex::default(),
         })
+    }
+
+    /// The keys of subjects, which all nodes of this keyspace share. They are no read model: nothing
+    /// makes them again.
+    ///
+    /// Errors: [`vault::Error::UnknownServerKey`] when the keys belong to another key of the
+    /// server; [`vault::Error::Unavailable`], [`vault::Error::Setup`].
+    pub async fn subject_keys(&self, server_keys: vault::ServerKeys) -> Result<Keys, vault::Error> {
+        Keys::open(Arc::clone(&self.shared), server_keys).await
     }
 
     /// The record of a space that may be opened; `None` when there is none.

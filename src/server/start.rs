@@ -4,6 +4,7 @@
 
 pub(crate) mod files;
 mod peers;
+pub(crate) mod people;
 mod shared;
 mod storage;
 pub(crate) mod web;
@@ -18,6 +19,7 @@ use prometheus::Registry;
 use prometheus::process_collector::ProcessCollector;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
+use vault::{ServerKeys, SubjectKeys};
 
 use crate::config::Config;
 
@@ -41,8 +43,17 @@ const RUNTIME_STOP_WAIT_MAX: Duration = Duration::from_secs(1);
 /// The engine and the runtime that it lives on.
 pub(crate) struct Node {
     pub(crate) engine: Arc<engine::Engine>,
+    /// The server's own keys, and those of persons.
+    pub(crate) vault: Vault,
     pub(crate) registry: Registry,
     pub(crate) runtime: Runtime,
+}
+
+/// Keys, as a node has them.
+#[derive(Clone)]
+pub(crate) struct Vault {
+    pub(crate) server_keys: ServerKeys,
+    pub(crate) subject_keys: Arc<dyn SubjectKeys>,
 }
 
 /// A node on its way up: what there is before the engine.
@@ -59,9 +70,9 @@ impl Opening {
         Ok(Self { registry, runtime: runtime(config.engine.threads)? })
     }
 
-    /// The node, once it has an engine.
-    pub(crate) fn with(self, engine: Arc<engine::Engine>) -> Node {
-        Node { engine, registry: self.registry, runtime: self.runtime }
+    /// The node, once it has an engine and its keys.
+    pub(crate) fn with(self, (engine, vault): (Arc<engine::Engine>, Vault)) -> Node {
+        Node { engine, vault, registry: self.registry, runtime: self.runtime }
     }
 }
 
@@ -74,6 +85,9 @@ impl Node {
         let opening = Opening::new(config)?;
         let Opening { registry, runtime } = &opening;
         let log = storage::log(&config.log, registry)?;
+        people::make_folder(config)?;
+        let server_keys = people::server_keys(config)?;
+        let subject_keys = people::subject_keys(config, server_keys.clone())?;
         let store = runtime.block_on(storage::store(&config.readmodel, &*log))?;
         let parts = engine::Parts {
             log,
@@ -86,7 +100,7 @@ impl Node {
         };
         let started = runtime.block_on(engine::Engine::start(parts, progress));
         let engine = started.map_err(|error| refused(error, config))?;
-        Ok(opening.with(engine))
+        Ok(opening.with((engine, Vault { server_keys, subject_keys })))
     }
 
     /// Opens what other nodes share, and waits for what can't be reached; `waits` is told why, in
@@ -99,7 +113,8 @@ impl Node {
         listen: &str,
         is_alone: bool,
         waits: &(dyn Fn(String) + Send + Sync),
-    ) -> anyhow::Result<Arc<engine::Engine>> {
+    ) -> anyhow::Result<(Arc<engine::Engine>, Vault)> {
+        let server_keys = people::server_keys(config)?;
         let log_metrics = eventlog::metrics::Metrics::new(registry)?;
         let metrics = Arc::new(engine::Metrics::register(registry)?);
         let handle = tokio::runtime::Handle::current();
@@ -107,7 +122,7 @@ impl Node {
         let mut pause = JOIN_PAUSE_MIN;
         loop {
             let opened = async {
-                let shared = shared::open(config, listen, &log_metrics).await?;
+                let shared = shared::open(config, listen, &log_metrics, &server_keys).await?;
                 if is_alone {
                     alone(&shared).await?;
                 }
@@ -130,10 +145,11 @@ impl Node {
                 if started.is_err() {
                     shared.membership.leave().await;
                 }
-                Ok::<_, shared::Failed>(started?)
+                let (server_keys, subject_keys) = (server_keys.clone(), shared.subject_keys);
+                Ok::<_, shared::Failed>((started?, Vault { server_keys, subject_keys }))
             };
             match opened.await {
-                Ok(engine) => return Ok(engine),
+                Ok(opened) => return Ok(opened),
                 Err(shared::Failed::Ends(error)) => return Err(error),
                 Err(shared::Failed::Waits(reason)) => {
                     tracing::warn!(reason = reason.detail, "waiting for log and tables");

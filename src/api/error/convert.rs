@@ -28,7 +28,7 @@ impl From<engine::Error> for Problem {
             | Error::ReadModel(_)
             | Error::Corrupt(_) => {
                 Self::new(Code::Unavailable, "this part can't be served now; see the server's log")
-                    .cause(text)
+                    .because(text)
             }
         }
     }
@@ -92,5 +92,30 @@ impl Problem {
             json::Invalid::TooDeep { .. } => Code::TooDeep,
         };
         Self::new(code, format!("{what} {invalid}"))
+    }
+}
+
+impl Problem {
+    /// Too many passwords are being looked at.
+    pub(crate) fn of_busy(busy: auth::password::Busy) -> Self {
+        Self::new(Code::Busy, busy.to_string())
+    }
+
+    /// A password that can't be hashed.
+    pub(crate) fn of_password(error: auth::password::Error) -> Self {
+        match error {
+            auth::password::Error::Busy(busy) => Self::of_busy(busy),
+            error => Self::body("/password", error.to_string()),
+        }
+    }
+
+    /// A hook's refusal is the app's own word; its failure is told without a reason.
+    pub(crate) fn of_hook(error: messages::hooks::Error) -> Self {
+        match error {
+            messages::hooks::Error::Refused(message) => Self::new(Code::Forbidden, message),
+            error @ messages::hooks::Error::Failed(_) => {
+                Self::new(Code::Unavailable, "a hook of the app did not answer").because(error)
+            }
+        }
     }
 }

@@ -158,7 +158,7 @@ pub(crate) struct CollectionPage {
     ),
 )]
 pub(crate) async fn put(mut call: Call) -> Answer {
-    let scope = call.past_rules()?;
+    let scope = call.past_rules().await?;
     let collection = call.collection()?;
     call.query(&[])?;
     let body = call.body(JSON).await?;
@@ -241,7 +241,7 @@ pub(crate) async fn get(call: Call) -> Answer {
     responses((status = 204, description = "The collection is no longer configured.")),
 )]
 pub(crate) async fn delete(call: Call) -> Answer {
-    let scope = call.past_rules()?;
+    let scope = call.past_rules().await?;
     let collection = call.collection()?;
     call.query(&[])?;
     let command = command::Body::Project(ProjectCommand::DeleteCollection { collection });

@@ -113,7 +113,7 @@ pub(crate) struct CommitResult {
     responses((status = 200, description = "Everything is written.", body = CommitResults)),
 )]
 pub(crate) async fn commit(mut call: Call) -> Answer {
-    let scope = call.past_rules()?;
+    let scope = call.past_rules().await?;
     call.query(&[])?;
     let body = call.body(JSON).await?;
     let commit: Commit<'_> = body::parse(&body)?;

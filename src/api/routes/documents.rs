@@ -16,9 +16,9 @@ use uuid::Uuid;
 
 use super::page::{write_cursor, write_items, write_position_field};
 use crate::answer::{self, Answer};
-use crate::caller::Scope;
 use crate::body::{self, JSON, MERGE_PATCH};
 use crate::call::Call;
+use crate::caller::Scope;
 use crate::condition;
 use crate::document::write_document;
 use crate::error::{Code, Problem};
@@ -67,7 +67,7 @@ pub(crate) struct DocumentPage {
     responses((status = 201, description = "The new document.", body = DocumentBody)),
 )]
 pub(crate) async fn create(mut call: Call) -> Answer {
-    let scope = call.past_rules()?;
+    let scope = call.past_rules().await?;
     let collection = call.collection()?;
     let (id, expected) = match call.query(&["id"])?.id("id", DocumentId::new)? {
         Some(id) => (id, ExpectedVersion::Any),
@@ -132,7 +132,7 @@ pub(crate) async fn get(call: Call) -> Answer {
     ),
 )]
 pub(crate) async fn put(mut call: Call) -> Answer {
-    let scope = call.past_rules()?;
+    let scope = call.past_rules().await?;
     let (collection, id) = (call.collection()?, call.document()?);
     call.query(&[])?;
     let expected = condition::if_match_or_none(call.headers())?;
@@ -158,7 +158,7 @@ pub(crate) async fn put(mut call: Call) -> Answer {
     responses((status = 200, description = "The document, changed.", body = DocumentBody)),
 )]
 pub(crate) async fn patch(mut call: Call) -> Answer {
-    let scope = call.past_rules()?;
+    let scope = call.past_rules().await?;
     let (collection, id) = (call.collection()?, call.document()?);
     call.query(&[])?;
     let expected = condition::if_match(call.headers())?;
@@ -178,7 +178,7 @@ pub(crate) async fn patch(mut call: Call) -> Answer {
     responses((status = 204, description = "The document is deleted.")),
 )]
 pub(crate) async fn delete(call: Call) -> Answer {
-    let scope = call.past_rules()?;
+    let scope = call.past_rules().await?;
     let (collection, id) = (call.collection()?, call.document()?);
     call.query(&[])?;
     let expected = condition::if_match(call.headers())?;

@@ -133,7 +133,7 @@ fn write_version(out: &mut Vec<u8>, recorded: &Recorded) -> Result<(), Error> {
     responses((status = 200, description = "The document, restored.", body = DocumentBody)),
 )]
 pub(crate) async fn restore(mut call: Call) -> Answer {
-    let scope = call.past_rules()?;
+    let scope = call.past_rules().await?;
     let (collection, id) = (call.collection()?, call.document()?);
     call.query(&[])?;
     let expected = condition::if_match(call.headers())?;

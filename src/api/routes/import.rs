@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::answer::{self, Answer};
-use crate::caller::Principal;
 use crate::body::NDJSON;
 use crate::call::Call;
+use crate::caller::Principal;
 use crate::error::Problem;
 
 /// An import's body may be larger than others: a transaction comes whole, and its events are

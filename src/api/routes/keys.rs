@@ -10,9 +10,9 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::answer::{self, Answer};
-use crate::caller;
 use crate::body::{self, JSON};
 use crate::call::Call;
+use crate::caller;
 use crate::error::{Code, Problem};
 
 /// The longest name, in characters.
@@ -105,7 +105,7 @@ impl From<KeyKind> for Kind {
     responses((status = 201, description = "The new key.", body = CreatedKey)),
 )]
 pub(crate) async fn create(mut call: Call) -> Answer {
-    let scope = call.past_rules()?;
+    let scope = call.past_rules().await?;
     call.query(&[])?;
     let body = call.body(JSON).await?;
     let NewKey { kind, name } = body::parse(&body)?;
@@ -166,7 +166,7 @@ pub(crate) async fn list(call: Call) -> Answer {
     responses((status = 204, description = "The key is revoked.")),
 )]
 pub(crate) async fn delete(call: Call) -> Answer {
-    let scope = call.past_rules()?;
+    let scope = call.past_rules().await?;
     let key_id = call.key()?;
     call.query(&[])?;
     let command = command::Body::Project(ProjectCommand::RevokeKey { key_id });

@@ -1,6 +1,7 @@
 //! Every route there is, in one list; one file per resource with its handlers and its bodies.
 //! The router, the metrics and the OpenAPI document are all made from this list.
 
+pub(crate) mod auth;
 pub(crate) mod cluster;
 pub(crate) mod collections;
 pub(crate) mod commit;
@@ -30,6 +31,10 @@ pub(crate) type Handler = fn(Call) -> LocalBoxFuture<'static, Answer>;
 pub(crate) enum Access {
     /// Anybody.
     Open,
+    /// Anybody, at a project that exists.
+    Visitor,
+    /// A user of the project, by an access token.
+    User,
     /// The server's administrator.
     Admin,
     /// Who has a key of the project, or is the administrator.
@@ -61,6 +66,12 @@ impl Route {
             Access::Admin if self.pattern.starts_with("/v1/admin/") => true,
             _ => roles.api,
         }
+    }
+
+    /// Whether a repeat under the same idempotency key gets the first answer: not where the answer
+    /// holds what is kept nowhere.
+    pub(crate) fn is_keyed(&self) -> bool {
+        self.is_write() && !matches!(self.access, Access::Visitor | Access::User)
     }
 
     /// Whether it writes to the log.
@@ -121,6 +132,23 @@ routes! {
     POST "/v1/projects/{project}/keys" Project keys::create, [TooMany];
     GET "/v1/projects/{project}/keys" Project keys::list, [];
     DELETE "/v1/projects/{project}/keys/{key}" Project keys::delete, [KeyNotFound];
+    POST "/v1/projects/{project}/auth/sign-up" Visitor auth::password::sign_up,
+        [IdentityTaken WeakPassword CaptchaFailed];
+    POST "/v1/projects/{project}/auth/sign-in" Visitor auth::password::sign_in,
+        [InvalidCredentials EmailNotVerified UserDisabled CaptchaFailed];
+    POST "/v1/projects/{project}/auth/anonymous" Visitor auth::password::anonymous,
+        [CaptchaFailed];
+    POST "/v1/projects/{project}/auth/refresh" Visitor auth::sessions::refresh,
+        [SessionEnded UserDisabled];
+    POST "/v1/projects/{project}/auth/sign-out" User auth::sessions::sign_out, [];
+    GET "/v1/projects/{project}/auth/sessions" User auth::sessions::list, [];
+    DELETE "/v1/projects/{project}/auth/sessions/{session}" User auth::sessions::end,
+        [SessionNotFound];
+    GET "/v1/projects/{project}/auth/me" User auth::me::get, [UserNotFound];
+    PATCH "/v1/projects/{project}/auth/me" User auth::me::patch, [UserNotFound UserChanged];
+    GET "/v1/projects/{project}/auth/.well-known/jwks.json" Visitor auth::published::keys, [];
+    GET "/v1/projects/{project}/auth/.well-known/openid-configuration" Visitor
+        auth::published::discovery, [];
     GET "/v1/projects/{project}" Project projects::get, [];
     PATCH "/v1/projects/{project}" Project projects::patch, [];
     DELETE "/v1/projects/{project}" Admin projects::delete, [InvalidId ProjectNotFound];

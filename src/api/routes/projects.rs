@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::answer::{self, Answer};
-use crate::caller::Principal;
 use crate::body::{self, JSON};
 use crate::call::Call;
+use crate::caller::Principal;
 use crate::error::Problem;
 
 /// The longest name, in characters.
@@ -137,7 +137,7 @@ pub(crate) async fn get(call: Call) -> Answer {
     responses((status = 200, description = "The project, renamed.", body = ProjectBody)),
 )]
 pub(crate) async fn patch(mut call: Call) -> Answer {
-    let scope = call.past_rules()?;
+    let scope = call.past_rules().await?;
     call.query(&[])?;
     let body = call.body(JSON).await?;
     let ProjectPatch { name } = body::parse(&body)?;

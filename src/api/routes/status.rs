@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::answer::{self, Answer};
-use crate::caller;
 use crate::call::Call;
+use crate::caller;
 use crate::error::{Code, Problem};
 
 /// That the process answers.

@@ -22,6 +22,7 @@ use tokio::sync::watch;
 
 use crate::app::{App, Shared};
 use crate::dispatch::dispatch;
+use crate::people::Options as PeopleOptions;
 use crate::server::{Options, share};
 
 pub(crate) const ADMIN: &str = "hw_admin_test";
@@ -88,12 +89,29 @@ pub(crate) fn engine() -> (Arc<Engine>, Arc<eventlog::memory::Log>, prometheus::
     (started.unwrap().unwrap().unwrap(), log, registry)
 }
 
+/// Keys in memory, no mail server, and passwords that cost next to nothing.
+pub(crate) fn people() -> PeopleOptions {
+    let server_keys = vault::ServerKeys::new(vault::ServerKey::generate().unwrap());
+    // Fails where another test was first, and then it is there.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    PeopleOptions {
+        server_keys,
+        sealer: vault::Sealer::new(Arc::new(vault::memory::Keys::new())),
+        public_url: "http://127.0.0.1".to_owned(),
+        allow_private: true,
+        password: auth::password::Options { memory_kib: 64, passes: 1, ..Default::default() },
+        limits: auth::limits::Options::default(),
+        smtp: None,
+        inbox: Some(Arc::new(messages::Inbox::new())),
+    }
+}
+
 impl Rig {
     /// An API without projects.
     pub(crate) fn empty(options: Options) -> Self {
         let (engine, log, registry) = engine();
         let (_, stopping) = watch::channel(false);
-        let shared = share(engine, registry, options, stopping).unwrap();
+        let shared = share(engine, registry, options, people(), stopping).unwrap();
         Self { shared, log, token: ADMIN.to_owned() }
     }
 

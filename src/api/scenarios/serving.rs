@@ -13,7 +13,7 @@ use crate::server::{Options, Server};
 fn serve(options: Options) -> (SocketAddr, oneshot::Sender<()>, std::thread::JoinHandle<()>) {
     let (engine, _, registry) = engine();
     let options = Options { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..options };
-    let server = Server::bind(engine, registry, options).unwrap();
+    let server = Server::bind(engine, registry, options, super::people()).unwrap();
     let addr = server.addr();
     let (stop, stopped) = oneshot::channel::<()>();
     let thread = std::thread::spawn(move || {
@@ -108,7 +108,7 @@ fn an_unread_body_does_not_spoil_the_next_request() {
 #[test]
 fn without_an_admin_key_it_does_not_start() {
     let (engine, _, registry) = engine();
-    assert!(Server::bind(engine, registry, Options::default()).is_err());
+    assert!(Server::bind(engine, registry, Options::default(), super::people()).is_err());
 }
 
 #[actix_web::test]

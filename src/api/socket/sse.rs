@@ -15,6 +15,7 @@ use super::frames::{SseFrames, sse_problem};
 use super::{Frames, Seat};
 use crate::answer::Answer;
 use crate::call::Call;
+use crate::caller::Scope;
 use crate::error::{Code, Problem};
 
 /// How long a browser waits before it connects again, in milliseconds.
@@ -47,7 +48,7 @@ const RETRY_MS: u32 = 1_000;
     security(("bearer" = [])),
 )]
 pub(crate) async fn follow(call: Call) -> Answer {
-    let scope = call.past_rules()?;
+    let scope = call.past_rules().await?;
     let query = call.query(&["collection", "id", "from"])?;
     let collection = query.get("collection").unwrap_or_default();
     let collection = CollectionName::new(collection)
@@ -65,9 +66,10 @@ pub(crate) async fn follow(call: Call) -> Answer {
     let correlation_id = call.correlation_id.as_str().to_owned();
     let encoder = Rc::new(SseFrames { correlation_id });
     let queue = Rc::clone(&outgoing);
-    let subscription = call.app.shard().subscribe(scope.project, target, from, queue, encoder);
+    let subscription =
+        call.app.shard().subscribe(scope.project.clone(), target, from, queue, encoder);
     let body = BodyStream::new(Frames(Rc::clone(&outgoing)));
-    actix_web::rt::spawn(keep(call, outgoing, subscription, seat));
+    actix_web::rt::spawn(keep(call, scope, outgoing, subscription, seat));
     Ok(HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, "text/event-stream"))
         .insert_header((header::CACHE_CONTROL, "no-store"))
@@ -78,7 +80,13 @@ pub(crate) async fn follow(call: Call) -> Answer {
 
 /// Keeps the stream open, with a comment at each heartbeat, until the client or the server is
 /// gone.
-async fn keep(call: Call, outgoing: Rc<Outgoing>, subscription: Subscription, seat: Seat) {
+async fn keep(
+    call: Call,
+    scope: Scope,
+    outgoing: Rc<Outgoing>,
+    subscription: Subscription,
+    seat: Seat,
+) {
     let heartbeat = call.app.options.heartbeat;
     let mut beat = interval_at(Instant::now() + heartbeat, heartbeat);
     let mut stopping = call.app.stopping.clone();
@@ -86,7 +94,7 @@ async fn keep(call: Call, outgoing: Rc<Outgoing>, subscription: Subscription, se
         tokio::select! {
             _ = beat.tick() => {
                 // A key may have been revoked since.
-                if let Err(problem) = call.past_rules() {
+                if let Err(problem) = scope.again(&call.app) {
                     outgoing.push(sse_problem(&problem, call.correlation_id.as_str()));
                     break;
                 }

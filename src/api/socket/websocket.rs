@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use actix_web::body::{BodyStream, MessageBody};
 use domain::ProjectId;
+use engine::Notice;
 use engine::hub::{Outgoing, Subscription, Target};
+use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::frames::{self, WebSocketFrames};
@@ -16,8 +18,8 @@ use super::protocol::{self, Message};
 use super::{Frames, Seat};
 use crate::answer::Answer;
 use crate::app::App;
-use crate::caller;
 use crate::call::Call;
+use crate::caller::{self, Scope};
 use crate::correlation::CorrelationId;
 use crate::error::{Code, Problem};
 
@@ -51,7 +53,7 @@ pub(crate) async fn connect(call: Call) -> Answer {
         app: call.app,
         correlation_id: call.correlation_id,
         project,
-        token: String::new(),
+        scope: None,
         outgoing,
         subscriptions: HashMap::new(),
     };
@@ -66,7 +68,8 @@ struct Connection {
     app: Rc<App>,
     correlation_id: CorrelationId,
     project: ProjectId,
-    token: String,
+    /// Who is there; set by its hello.
+    scope: Option<Scope>,
     outgoing: Rc<Outgoing>,
     subscriptions: HashMap<String, Subscription>,
 }
@@ -117,12 +120,12 @@ impl Connection {
         if version != protocol::VERSION {
             return Err(hello("this server speaks protocol 1"));
         }
-        self.token = token.unwrap_or_default();
-        if self.check().is_err() {
+        let token = token.unwrap_or_default();
+        if self.enter(&token).await.is_err() {
             // Another node may have made the project or the key a moment ago.
             let _ = self.app.engine.refresh(&self.project).await;
+            self.enter(&token).await.map_err(|problem| self.refuse(&problem))?;
         }
-        self.check().map_err(|problem| self.refuse(&problem))?;
         let welcome = format!(
             "{{\"op\":\"welcome\",\"session\":\"{}\",\"heartbeat\":{}}}",
             uuid::Uuid::now_v7(),
@@ -132,9 +135,17 @@ impl Connection {
         Ok(())
     }
 
-    /// Whether the connection's token is good, now.
-    fn check(&self) -> Result<(), Problem> {
-        caller::in_project(&self.app, &self.token, self.project.as_str())?.past_rules()?;
+    /// Finds out who is there.
+    async fn enter(&mut self, token: &str) -> Result<(), Problem> {
+        let scope = caller::in_project(&self.app, token, self.project.as_str()).await?;
+        self.scope = Some(scope.past_rules()?);
+        Ok(())
+    }
+
+    /// Whether whoever is there may be, now.
+    fn check(&mut self) -> Result<(), Problem> {
+        let scope = self.scope.as_ref().map(|scope| scope.again(&self.app));
+        self.scope = scope.transpose()?;
         Ok(())
     }
 
@@ -162,13 +173,14 @@ impl Connection {
         let mut beat = tokio::time::interval(heartbeat);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut stopping = self.app.stopping.clone();
+        let mut notices = self.app.engine.catalog().watch();
         let mut heard = Instant::now();
         loop {
             tokio::select! {
                 incoming = messages.next() => {
                     heard = Instant::now();
                     match incoming {
-                        Incoming::Text(text) => self.answer(&text),
+                        Incoming::Text(text) => self.answer(&text).await,
                         Incoming::Ping(payload) => self.pong(&payload),
                         Incoming::Pong => {}
                         // RFC 6455 §5.5.1: a close is answered by a close.
@@ -186,6 +198,13 @@ impl Connection {
                     }
                     self.outgoing.push(frames::ping());
                 }
+                notice = notices.recv() => {
+                    if self.concerns(&notice)
+                        && let Err(problem) = self.check()
+                    {
+                        return Some(self.refuse(&problem));
+                    }
+                }
                 _ = stopping.wait_for(|stopping| *stopping) => {
                     return Some(Close(1001, "the server is shutting down".to_owned()));
                 }
@@ -199,7 +218,15 @@ impl Connection {
         }
     }
 
-    fn answer(&mut self, text: &[u8]) {
+    /// Whether a change may be about who is there. One that was missed may be.
+    fn concerns(&self, notice: &Result<Notice, RecvError>) -> bool {
+        match notice {
+            Ok(Notice::Project(project) | Notice::People(project, _)) => *project == self.project,
+            Err(_) => true,
+        }
+    }
+
+    async fn answer(&mut self, text: &[u8]) {
         let outcome = match serde_json::from_slice(text) {
             Ok(Message::Subscribe { sub, target, from }) => {
                 self.subscribe(&sub, target.into(), from).map_err(|problem| (Some(sub), problem))
@@ -209,11 +236,7 @@ impl Connection {
                 Ok(())
             }
             Ok(Message::Token { token }) => {
-                let earlier = std::mem::replace(&mut self.token, token);
-                self.check().map_err(|problem| {
-                    self.token = earlier;
-                    (None, problem)
-                })
+                self.enter(&token).await.map_err(|problem| (None, problem))
             }
             Ok(Message::Hello { .. }) => {
                 Err((None, Problem::new(Code::InvalidBody, "hello was said already")))

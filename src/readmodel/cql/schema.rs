@@ -24,22 +24,33 @@ pub(super) struct Migration {
 }
 
 /// Every step, oldest first. What was ever released stays as it is: add to the end.
-pub(super) const MIGRATIONS: [Migration; 1] = [Migration {
-    version: 1,
-    name: "spaces, active generations, checkpoints",
-    statements: &[
-        "CREATE TABLE IF NOT EXISTS {}.spaces (consumer text, \"partition\" bigint, \
+pub(super) const MIGRATIONS: [Migration; 2] = [
+    Migration {
+        version: 1,
+        name: "spaces, active generations, checkpoints",
+        statements: &[
+            "CREATE TABLE IF NOT EXISTS {}.spaces (consumer text, \"partition\" bigint, \
          generation bigint, tables_id uuid, removed boolean, \
          PRIMARY KEY (consumer, \"partition\", generation))",
-        "CREATE TABLE IF NOT EXISTS {}.active (consumer text, \"partition\" bigint, \
+            "CREATE TABLE IF NOT EXISTS {}.active (consumer text, \"partition\" bigint, \
          generation bigint, PRIMARY KEY (consumer, \"partition\"))",
-        // `tables_id` is the database's own name for one making of the tables. A checkpoint says
-        // nothing about tables that were dropped and made again, and no late write can claim it.
-        "CREATE TABLE IF NOT EXISTS {}.checkpoints (consumer text, \"partition\" bigint, \
+            // `tables_id` is the database's own name for one making of the tables. A checkpoint
+            // says nothing about tables that were dropped and made again, and no late write can
+            // claim it.
+            "CREATE TABLE IF NOT EXISTS {}.checkpoints (consumer text, \"partition\" bigint, \
          generation bigint, tables_id uuid, next_offset bigint, \
          PRIMARY KEY ((consumer, \"partition\"), generation, tables_id))",
-    ],
-}];
+        ],
+    },
+    Migration {
+        version: 2,
+        name: "keys of subjects",
+        // Levels are merged soon, and with that a key that was overwritten leaves the disk.
+        statements: &["CREATE TABLE IF NOT EXISTS {}.subject_keys (project text, subject text, \
+         wrapped text, PRIMARY KEY ((project, subject))) \
+         WITH compaction = {'class': 'LeveledCompactionStrategy'}"],
+    },
+];
 
 /// The schema version of this code.
 pub(super) const VERSION: i32 = MIGRATIONS[MIGRATIONS.len() - 1].version;

@@ -3,6 +3,7 @@
 //! database is to be thrown away.
 
 mod expired;
+mod keys;
 mod order;
 mod outage;
 mod setup;

@@ -7,8 +7,11 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
+use messages::Inbox;
+use messages::inbox::Kept;
 
 use super::serve;
 use crate::cli::Serve;
@@ -34,7 +37,9 @@ pub(super) fn run(command: &Serve) -> anyhow::Result<ExitCode> {
         }
     };
     let shown = key.clone();
-    serve::serve(&loaded.config, key, move |address| {
+    // Nobody may be reached from a developer's machine, and nobody needs to be: mail is shown.
+    let inbox = Arc::new(Inbox::with_watcher(show));
+    serve::serve(&loaded.config, key, Some(inbox), move |address| {
         // Whether anybody reads it does not matter to the server.
         let _ = std::io::stdout().write_all(welcome(address, &shown, &origin).as_bytes());
     })
@@ -67,6 +72,13 @@ fn new_key() -> anyhow::Result<String> {
     getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no random bytes: {error}"))?;
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(format!("{KEY_PREFIX}{hex}"))
+}
+
+/// Shows what would have been sent.
+fn show(kept: &Kept) {
+    let Kept { to, subject, text, .. } = kept;
+    let mail = format!("\nTo: {to}\nSubject: {subject}\n\n{text}\n");
+    let _ = std::io::stdout().write_all(mail.as_bytes());
 }
 
 fn welcome(address: SocketAddr, key: &str, origin: &str) -> String {

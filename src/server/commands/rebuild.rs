@@ -40,11 +40,12 @@ pub(super) fn run(command: &Rebuild) -> anyhow::Result<ExitCode> {
 /// A node that writes every partition of a cluster whose other nodes are stopped.
 fn join(config: &Config) -> anyhow::Result<Node> {
     let opening = Opening::new(config)?;
-    let engine = opening.runtime.block_on(async {
+    let opened = opening.runtime.block_on(async {
         let waits = |reason| eprintln!("waiting: {reason}");
         // It forwards nothing, so it needs neither a key nor an address.
         let address = "rebuild.invalid";
-        let engine = Node::join(&opening.registry, config, "", address, true, &waits).await?;
+        let opened = Node::join(&opening.registry, config, "", address, true, &waits).await?;
+        let engine = &opened.0;
         let until = Instant::now() + OWN_ALL_WAIT_MAX;
         while !engine.owns_all() {
             if Instant::now() > until {
@@ -53,9 +54,9 @@ fn join(config: &Config) -> anyhow::Result<Node> {
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        Ok(engine)
+        Ok(opened)
     })?;
-    Ok(opening.with(engine))
+    Ok(opening.with(opened))
 }
 
 fn close(node: Node, config: &Config) -> anyhow::Result<()> {

@@ -3,15 +3,17 @@
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure};
+use messages::Inbox;
 use toml::Value;
 
 use crate::cli::Serve;
 use crate::config::{Config, Flag};
 use crate::signals;
-use crate::start::{self, Node, Opening, web};
+use crate::start::{self, Node, Opening, Vault, people, web};
 
 /// Names the variable that holds the administrator's key.
 pub(super) const KEY_VARIABLE: &str = "HEADWATER_ADMIN_KEY";
@@ -27,7 +29,7 @@ pub(super) fn run(command: &Serve) -> anyhow::Result<ExitCode> {
     };
     let loaded = super::configuration(&command.storage.config, flags(command)?)?;
     crate::logging::init(&loaded.config.logging)?;
-    serve(&loaded.config, key, |_| {})
+    serve(&loaded.config, key, None, |_| {})
 }
 
 /// The administrator's key, when the environment has one.
@@ -66,13 +68,16 @@ pub(super) fn flags(command: &Serve) -> anyhow::Result<Vec<Flag>> {
 pub(super) fn serve(
     config: &Config,
     admin_key: String,
+    inbox: Option<Arc<Inbox>>,
     announce: impl FnOnce(SocketAddr),
 ) -> anyhow::Result<ExitCode> {
+    // Whoever speaks TLS as a client takes this one; another was installed by nobody.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let started = Instant::now();
     let listen = web::address(config)?;
     start::files::allow(config.server.sockets_max);
     if config.is_shared() {
-        return serve_shared(config, admin_key, listen, announce);
+        return serve_shared(config, admin_key, listen, inbox, announce);
     }
     let node = Node::start(config, &start::progress_in_log())?;
     node.keep_trimming(config);
@@ -88,7 +93,9 @@ pub(super) fn serve(
         announce(address);
     };
     let options = web::options(config, listen, admin_key);
-    let served = web::serve(&node, options, ready, stop, async {});
+    let Vault { server_keys, subject_keys } = node.vault.clone();
+    let people = people::options(config, listen, server_keys, subject_keys, inbox)?;
+    let served = web::serve(&node, options, people, ready, stop, async {});
     let stopped = node.stop(Duration::from_secs(config.server.shutdown_wait_s));
     served.and(stopped)?;
     tracing::info!("stopped");
@@ -100,6 +107,7 @@ fn serve_shared(
     config: &Config,
     admin_key: String,
     listen: SocketAddr,
+    inbox: Option<Arc<Inbox>>,
     announce: impl FnOnce(SocketAddr),
 ) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
@@ -130,7 +138,9 @@ fn serve_shared(
         let _ = handed_over.await;
     };
     let options = web::options(config, listen, admin_key);
-    let served = web::serve(&node, options, ready, stop, handed_over);
+    let Vault { server_keys, subject_keys } = node.vault.clone();
+    let people = people::options(config, listen, server_keys, subject_keys, inbox)?;
+    let served = web::serve(&node, options, people, ready, stop, handed_over);
     let stopped = node.stop(Duration::from_secs(config.server.shutdown_wait_s));
     served.and(stopped)?;
     tracing::info!("stopped");

@@ -21,6 +21,8 @@ pub(crate) use source::{Flag, Inputs, Loaded, load};
 pub(crate) struct Config {
     /// How clients reach it.
     pub(crate) server: Server,
+    /// How people sign in.
+    pub(crate) auth: Auth,
     /// Where events are kept.
     pub(crate) log: Log,
     /// Where the tables that answer reads are kept.
@@ -57,6 +59,34 @@ pub(crate) struct Server {
     pub(crate) page_max: usize,
     /// Open WebSockets and event streams, all workers together.
     pub(crate) sockets_max: usize,
+}
+
+/// How people sign in.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Auth {
+    /// Where clients reach the API, an absolute URL; empty for `http://` and `server.listen`.
+    pub(crate) public_url: String,
+    /// Where the keys of persons are kept on one machine; empty for `keys` beside the log.
+    pub(crate) keys_folder: String,
+    /// Whether hooks, issuers and mail servers of projects may be at private addresses.
+    pub(crate) allow_private: bool,
+    /// Memory for a password's hash, in KiB.
+    pub(crate) password_memory_kib: u32,
+    /// Passes over that memory.
+    pub(crate) password_passes: u32,
+    /// How often one address may try to sign in in a minute; 0 for no limit.
+    pub(crate) sign_ins_per_minute: u32,
+    /// How often one address may sign up in an hour; 0 for no limit.
+    pub(crate) sign_ups_per_hour: u32,
+    /// How many messages one address may have sent in an hour; 0 for no limit.
+    pub(crate) messages_per_hour: u32,
+    /// The mail server for projects without one; empty for none.
+    pub(crate) smtp_url: String,
+    /// A file that holds its password.
+    pub(crate) smtp_password_file: String,
+    /// Who such mail is from.
+    pub(crate) smtp_from: String,
 }
 
 /// Where events are kept.

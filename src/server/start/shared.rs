@@ -10,6 +10,7 @@ use domain::{PartitionId, ProjectId, partition_of};
 use engine::Unready;
 use eventlog::{EventLog, Membership, Retention, kafka};
 use readmodel::{Store, cql};
+use vault::{ServerKeys, SubjectKeys};
 
 use crate::config::{Config, Location};
 
@@ -17,6 +18,8 @@ use crate::config::{Config, Location};
 pub(super) struct Shared {
     pub(super) log: Arc<dyn EventLog>,
     pub(super) store: Arc<dyn Store>,
+    /// The keys of persons.
+    pub(super) subject_keys: Arc<dyn SubjectKeys>,
     pub(super) membership: Arc<dyn Membership>,
     /// Where other nodes reach this one.
     pub(super) node: String,
@@ -54,6 +57,18 @@ impl From<readmodel::Error> for Failed {
     }
 }
 
+impl From<vault::Error> for Failed {
+    fn from(error: vault::Error) -> Self {
+        match error {
+            vault::Error::Unavailable { .. } => Self::Waits(Unready {
+                brief: "ScyllaDB (the tables) can't be reached".to_owned(),
+                detail: error.to_string(),
+            }),
+            error => Self::Ends(error.into()),
+        }
+    }
+}
+
 impl From<engine::Error> for Failed {
     fn from(error: engine::Error) -> Self {
         match error {
@@ -71,6 +86,7 @@ pub(super) async fn open(
     config: &Config,
     listen: &str,
     metrics: &eventlog::metrics::Metrics,
+    server_keys: &ServerKeys,
 ) -> Result<Shared, Failed> {
     let node = match config.cluster.advertise.trim_end_matches('/') {
         "" => format!("http://{listen}"),
@@ -80,12 +96,13 @@ pub(super) async fn open(
     let store = cql::Store::connect(table_options(config)?);
     let (store, log) = tokio::join!(store, kafka::Log::open(options.clone(), metrics));
     let (store, log) = both(store.map_err(Failed::from), log.map_err(Failed::from))?;
+    let subject_keys = Arc::new(store.subject_keys(server_keys.clone()).await?);
     let timing = timing(config);
     let membership = match config.cluster.roles().is_ok_and(|roles| roles.writer) {
         true => kafka::Group::join(&options, timing)?,
         false => kafka::Group::observe(&options, timing)?,
     };
-    Ok(Shared { log: Arc::new(log), store: Arc::new(store), membership, node })
+    Ok(Shared { log: Arc::new(log), store: Arc::new(store), subject_keys, membership, node })
 }
 
 /// Tells of both when neither can be reached.

@@ -84,7 +84,7 @@ pub(super) async fn store(
 }
 
 /// Makes a folder, and those above it, that only we may look into. What is there stays as it is.
-fn make_private(dir: &Path) -> anyhow::Result<()> {
+pub(super) fn make_private(dir: &Path) -> anyhow::Result<()> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
     made.with_context(|| format!("can't make the folder {}", dir.display()))
 }

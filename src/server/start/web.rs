@@ -12,7 +12,7 @@ use anyhow::{Context as _, anyhow};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::{Node, Opening};
+use super::{Node, Opening, Vault};
 use crate::config::Config;
 
 /// The description of the API as JSON, for people and tools.
@@ -34,6 +34,7 @@ pub(crate) fn address(config: &Config) -> anyhow::Result<SocketAddr> {
 pub(crate) fn serve(
     node: &Node,
     mut options: api::Options,
+    people: api::PeopleOptions,
     announce: impl FnOnce(SocketAddr),
     stop: impl Future<Output = ()>,
     handed_over: impl Future<Output = ()>,
@@ -44,7 +45,7 @@ pub(crate) fn serve(
         durability.clone_into(&mut options.durability);
     }
     System::new().block_on(async {
-        let server = api::Server::bind(engine, registry, options);
+        let server = api::Server::bind(engine, registry, options, people);
         let server = server.map_err(|error| taken(listen, error))?;
         announce(server.addr());
         server.run(stop, handed_over).await.context("serving")
@@ -59,7 +60,7 @@ pub(crate) fn wait(
     listen: SocketAddr,
     admin_key: &str,
     signal: &mut oneshot::Receiver<()>,
-) -> anyhow::Result<Option<(Arc<engine::Engine>, SocketAddr)>> {
+) -> anyhow::Result<Option<((Arc<engine::Engine>, Vault), SocketAddr)>> {
     let reason = Arc::new(Mutex::new("opening log and tables".to_owned()));
     System::new().block_on(async {
         let waiting = api::Waiting::bind(listen, durability(config), Arc::clone(&reason));
