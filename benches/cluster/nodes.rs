@@ -73,6 +73,7 @@ impl Setup {
         let folder = rig.folder.path().join(name);
         std::fs::create_dir_all(&folder)?;
         env.push(("HEADWATER_ADMIN_KEY".to_owned(), ADMIN_KEY.to_owned()));
+        env.push(("HEADWATER_SERVER_KEY".to_owned(), "0123456789abcdef".repeat(4)));
         env.push(("HEADWATER__LOG__PARTITIONS".to_owned(), partitions.to_string()));
         Ok(Self { binary: rig.binary.clone(), folder, env, partitions, shared: false })
     }

@@ -10,7 +10,8 @@ use bytes::Bytes;
 use domain::Position;
 use domain::documents::Op;
 use engine::Engine;
-use engine::hub::{Change, Encoder, Options, Outgoing, Shard, Snapshot, Target};
+use engine::access::Viewer;
+use engine::hub::{Change, Encoder, Interest, Options, Outgoing, Shard, Snapshot, Start, Target};
 
 use crate::testing::{Disk, collection, commit, create_project, id, project, write};
 
@@ -40,6 +41,11 @@ impl Encoder for Lines {
     fn failed(&self, error: &engine::Error) -> Bytes {
         line(format!("e {error}"))
     }
+}
+
+fn interest(target: Target, from: Option<Position>) -> Interest {
+    let start = from.map_or(Start::Snapshot, Start::After);
+    Interest { project: project(), target, viewer: Viewer::default(), start }
 }
 
 fn line(text: String) -> Bytes {
@@ -87,7 +93,7 @@ async fn a_snapshot_then_deltas_without_a_gap() {
         let outgoing = Outgoing::new(&Options::default());
         let target = Target::Collection(collection());
         let _subscription =
-            shard.subscribe(project(), target, None, Rc::clone(&outgoing), Rc::new(Lines));
+            shard.subscribe(interest(target, None), Rc::clone(&outgoing), Rc::new(Lines));
         let lines = take_until(&outgoing, |line| line.starts_with('l')).await;
         assert_eq!(lines, [format!("s {snapshot_at} false a@1,b@1"), format!("l {snapshot_at}")]);
         let next = put(&engine, "a").await;
@@ -110,7 +116,7 @@ async fn one_document_and_resume_and_reset() {
         let outgoing = Outgoing::new(&Options::default());
         let encoder = || Rc::new(Lines) as Rc<dyn Encoder>;
         let resumed =
-            shard.subscribe(project(), target(), at(first), Rc::clone(&outgoing), encoder());
+            shard.subscribe(interest(target(), at(first)), Rc::clone(&outgoing), encoder());
         let lines = take_until(&outgoing, |line| line.starts_with('l')).await;
         assert_eq!(lines, [format!("c {third} a 2"), format!("l {third}")]);
         drop(resumed);
@@ -122,7 +128,7 @@ async fn one_document_and_resume_and_reset() {
         assert!(nothing.await, "a dropped subscription goes on");
 
         let outgoing = Outgoing::new(&Options::default());
-        let _ahead = shard.subscribe(project(), target(), at(999), Rc::clone(&outgoing), encoder());
+        let _ahead = shard.subscribe(interest(target(), at(999)), Rc::clone(&outgoing), encoder());
         let lines = take_until(&outgoing, |line| line.starts_with('l')).await;
         assert!(lines[0].ends_with("true a@3"), "{lines:?}");
     })
@@ -142,7 +148,7 @@ async fn slow_subscribers_fall_back_to_the_log_and_miss_nothing() {
             let outgoing = Outgoing::new(&tiny);
             let target = Target::Collection(collection());
             let queue = Rc::clone(&outgoing);
-            let subscription = shard.subscribe(project(), target, None, queue, Rc::new(Lines));
+            let subscription = shard.subscribe(interest(target, None), queue, Rc::new(Lines));
             readers.push(tokio::task::spawn_local(async move {
                 let mut seen = Vec::new();
                 while seen.len() < writes as usize {

@@ -3,8 +3,9 @@
 #   deploy/ci/test.sh          everything
 #   deploy/ci/test.sh lint     formatting and clippy
 #   deploy/ci/test.sh audit    licences, bans, sources, advisories
-# Installs into the checkout only: .venv (schemathesis, a Kafka client), .tools (cargo-deny), .engines (Kafka and Cassandra, for the
-# clustered tests). On Debian as root it also installs python3-venv, a Java 17 runtime and Maven when they are missing.
+# Installs into the checkout only: .venv (schemathesis, a Kafka client, a mail server), .tools (cargo-deny), .engines (Kafka and
+# Cassandra, for the clustered tests), .foreign (an OpenID Connect issuer). On Debian as root it also installs python3-venv, a
+# Java 17 runtime, Maven, Node.js and Chromium when they are missing.
 # FUZZ_SECONDS: fuzzing time in all, 60 by default, 0 for none.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -47,6 +48,36 @@ need_deny() {
     [[ $(.tools/bin/cargo-deny --version 2>/dev/null) = "cargo-deny $DENY_VERSION" ]] && return
     step "install cargo-deny $DENY_VERSION into .tools (about three minutes of one core, once)"
     cargo install --locked --version "$DENY_VERSION" --root .tools cargo-deny
+}
+
+# Others' implementations that people sign in with: a certified issuer, and a browser with an authenticator.
+need_foreign() {
+    local packages=tests/foreign/issuer
+    if ! cmp -s $packages/package-lock.json .foreign/issuer/installed.json; then
+        local missing=()
+        command -v node >/dev/null || missing+=(nodejs)
+        command -v npm >/dev/null || missing+=(npm)
+        if ((${#missing[@]})); then
+            [[ $(id -u) = 0 ]] && command -v apt-get >/dev/null \
+                || fail "the issuer of the tests needs packages: on Debian, apt-get install ${missing[*]}"
+            apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy "${missing[@]}"
+        fi
+        step "install an OpenID Connect issuer into .foreign"
+        mkdir -p .foreign/issuer
+        cp $packages/package.json $packages/package-lock.json $packages/issuer.js .foreign/issuer/
+        (cd .foreign/issuer && npm ci --ignore-scripts --no-audit --no-fund)
+        cp $packages/package-lock.json .foreign/issuer/installed.json
+    fi
+    cp $packages/issuer.js .foreign/issuer/
+    if ! command -v chromium >/dev/null; then
+        [[ $(id -u) = 0 ]] && command -v apt-get >/dev/null \
+            || fail "the passkeys of the tests need a browser: on Debian, apt-get install chromium"
+        step "install chromium"
+        apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends chromium
+    fi
+    FOREIGN_ISSUER=$PWD/.foreign/issuer
+    FOREIGN_BROWSER=$(command -v chromium)
+    export FOREIGN_ISSUER FOREIGN_BROWSER
 }
 
 need_engines() {
@@ -108,6 +139,7 @@ audit) audit ;;
 all)
     need_python
     need_engines
+    need_foreign
     lint
     audit
     step "fuzz targets"

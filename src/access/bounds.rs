@@ -120,7 +120,8 @@ mod tests {
 
     #[test]
     fn what_is_refused() {
-        for text in ["'a", "'a\nb'", "\"\\\"", "'''a''", "a # b", "a `b`", "é", "a & b", "a = b", "\0"]
+        for text in
+            ["'a", "'a\nb'", "\"\\\"", "'''a''", "a # b", "a `b`", "é", "a & b", "a = b", "\0"]
         {
             assert!(check(text).is_err(), "{text:?}");
         }

@@ -7,7 +7,7 @@ use cel::common::ast::{CallExpr, EntryExpr, Expr, LiteralValue, SourceInfo, oper
 use crate::node::{Binary, Function, Literal, Loop, LoopKind, Node, Root, Uses};
 use crate::path::Path;
 use crate::pattern::Pattern;
-use crate::{COMPREHENSIONS_MAX, DEPTH_MAX, NODES_MAX, bounds, names};
+use crate::{COMPREHENSIONS_MAX, DEPTH_MAX, NODES_MAX, PATTERNS_BYTES_MAX, bounds, names};
 
 /// Stack for the parser, which recurses as deep as a text of the largest size may chain signs.
 /// Only what is used of it takes memory.
@@ -22,6 +22,8 @@ pub(crate) struct Expression {
     pub(crate) node: Node,
     pub(crate) ast: IdedExpr,
     pub(crate) uses: Uses,
+    /// What the patterns in it take in memory at most.
+    pub(crate) patterns_bytes: usize,
 }
 
 /// What is wrong, and the byte of the text where.
@@ -75,10 +77,17 @@ pub(crate) fn expression(text: &str) -> Result<Expression, Problem> {
         let message = message.chars().take(MESSAGE_CHARS_MAX).collect();
         Problem { message, line: place(first.pos.0), column: place(first.pos.1) }
     })?;
-    let mut compiler =
-        Compiler { text, info, scopes: Vec::new(), uses: Uses::default(), nodes: 0 };
+    let mut compiler = Compiler {
+        text,
+        info,
+        scopes: Vec::new(),
+        uses: Uses::default(),
+        nodes: 0,
+        patterns_bytes: 0,
+    };
     let node = compiler.node(&ast, 1)?;
-    Ok(Expression { node, ast, uses: compiler.uses })
+    let Compiler { uses, patterns_bytes, .. } = compiler;
+    Ok(Expression { node, ast, uses, patterns_bytes })
 }
 
 fn small_depth() -> u16 {
@@ -92,6 +101,7 @@ struct Compiler<'a> {
     scopes: Vec<String>,
     uses: Uses,
     nodes: usize,
+    patterns_bytes: usize,
 }
 
 impl Compiler<'_> {
@@ -231,7 +241,13 @@ impl Compiler<'_> {
             (Function::Matches, [subject]) => {
                 let subject = Box::new(self.node(subject, depth + 1)?);
                 match Pattern::literal(text.inner()) {
-                    Ok(pattern) => Ok(Some(Node::Matches(subject, Box::new(pattern)))),
+                    Ok(pattern) => {
+                        self.patterns_bytes += pattern.bytes_max();
+                        if self.patterns_bytes > PATTERNS_BYTES_MAX {
+                            return self.problem(last, "the patterns take too much memory");
+                        }
+                        Ok(Some(Node::Matches(subject, Box::new(pattern))))
+                    }
                     Err(why) => self.problem(last, format!("the pattern cannot be used: {why}")),
                 }
             }

@@ -140,9 +140,9 @@ pub trait Lookup {
 
 /// A [`Lookup`] for rules that need none: there are no other documents.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Nothing;
+pub struct NoDocuments;
 
-impl Lookup for Nothing {
+impl Lookup for NoDocuments {
     fn get(&self, _: &str, _: &str) -> Found<'_> {
         Found::Nothing
     }

@@ -10,6 +10,9 @@ use crate::node::Binary;
 use crate::time;
 use crate::value::{List, Map, Text, Value};
 
+/// How deep values are compared. Documents, and lists within an expression, nest less deep.
+const DEPTH_MAX: usize = 200;
+
 impl<'v> Evaluation<'v> {
     /// `==`.
     pub(crate) fn equal(&mut self, one: &Value<'v>, other: &Value<'v>) -> Result<bool, Fault> {
@@ -30,8 +33,19 @@ impl<'v> Evaluation<'v> {
             }
             (Value::Timestamp(one), Value::Timestamp(other)) => one == other,
             (Value::Duration(one), Value::Duration(other)) => one == other,
-            (Value::List(one), Value::List(other)) => self.equal_lists(one, other)?,
-            (Value::Map(one), Value::Map(other)) => self.equal_maps(one, other)?,
+            (Value::List(_), Value::List(_)) | (Value::Map(_), Value::Map(_)) => {
+                if self.depth >= DEPTH_MAX {
+                    return Err(Fault::Document);
+                }
+                self.depth += 1;
+                let equal = match (one, other) {
+                    (Value::List(one), Value::List(other)) => self.equal_lists(one, other),
+                    (Value::Map(one), Value::Map(other)) => self.equal_maps(one, other),
+                    _ => Ok(false),
+                };
+                self.depth -= 1;
+                equal?
+            }
             _ => false,
         })
     }
@@ -199,15 +213,13 @@ impl<'v> Evaluation<'v> {
         match (one, other) {
             (Value::Int(one), Value::Int(other)) => ints(operator, *one, *other),
             (Value::UInt(one), Value::UInt(other)) => uints(operator, *one, *other),
-            (Value::Double(one), Value::Double(other)) => {
-                Ok(Value::Double(match operator {
-                    Binary::Add => one + other,
-                    Binary::Subtract => one - other,
-                    Binary::Multiply => one * other,
-                    Binary::Divide => one / other,
-                    _ => return Err(Fault::Type),
-                }))
-            }
+            (Value::Double(one), Value::Double(other)) => Ok(Value::Double(match operator {
+                Binary::Add => one + other,
+                Binary::Subtract => one - other,
+                Binary::Multiply => one * other,
+                Binary::Divide => one / other,
+                _ => return Err(Fault::Type),
+            })),
             (Value::Text(one), Value::Text(other)) if operator == Binary::Add => {
                 let (one, other) = (one.as_str(), other.as_str());
                 self.charge_bytes(one.len() + other.len())?;
@@ -268,7 +280,9 @@ fn numbers(one: &Value<'_>, other: &Value<'_>) -> Option<Option<Ordering>> {
     };
     match (one, other) {
         (Value::Double(one), Value::Double(other)) => Some(one.partial_cmp(other)),
-        (Value::Double(one), _) => whole(other).map(|other| with_double(other, *one).map(Ordering::reverse)),
+        (Value::Double(one), _) => {
+            whole(other).map(|other| with_double(other, *one).map(Ordering::reverse))
+        }
         (_, Value::Double(other)) => whole(one).map(|one| with_double(one, *other)),
         _ => whole(one).zip(whole(other)).map(|(one, other)| Some(one.cmp(&other))),
     }
@@ -281,5 +295,9 @@ fn with_double(int: i128, double: f64) -> Option<Ordering> {
     if double.is_nan() {
         return None;
     }
-    Some(int.cmp(&(floor as i128)).then(if double > floor { Ordering::Less } else { Ordering::Equal }))
+    Some(int.cmp(&(floor as i128)).then(if double > floor {
+        Ordering::Less
+    } else {
+        Ordering::Equal
+    }))
 }

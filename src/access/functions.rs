@@ -12,7 +12,7 @@ use crate::time;
 use crate::value::{List, Map, Text, Value};
 
 /// Steps that compiling a computed pattern costs.
-const PATTERN_STEPS: u32 = 5_000;
+const PATTERN_STEPS: u32 = 10_000;
 
 impl<'v> Evaluation<'v> {
     /// Calls a function; how many arguments it takes was checked when the rule was compiled.
@@ -136,7 +136,7 @@ impl<'v> Evaluation<'v> {
         name: &str,
     ) -> Result<Option<Raw<'v>>, Fault> {
         let Some(document) = document else { return Ok(None) };
-        self.charge_each(document.len()?, 8)?;
+        self.charge_each(document.len()?, 32)?;
         Ok(document.field(name)?)
     }
 

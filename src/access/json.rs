@@ -311,13 +311,17 @@ mod tests {
         assert_eq!(raw("-9223372036854775808").number(), Ok(Number::Int(i64::MIN)));
         assert_eq!(raw("18446744073709551615").number(), Ok(Number::UInt(u64::MAX)));
         assert_eq!(raw("5.0").number(), Ok(Number::Double(5.0)));
-        assert_eq!(raw("18446744073709551616").number(), Ok(Number::Double(18446744073709551616.0)));
+        assert_eq!(
+            raw("18446744073709551616").number(),
+            Ok(Number::Double(18446744073709551616.0))
+        );
         assert_eq!(raw("1e999").number(), Err(Malformed));
     }
 
     #[test]
     fn broken_text_is_an_error() {
-        for text in ["", "{", "{\"a\"", "{\"a\":", "{\"a\":1", "{\"a\":\"", "{a:1}", "{\"a\":}", "[1"]
+        for text in
+            ["", "{", "{\"a\"", "{\"a\":", "{\"a\":1", "{\"a\":\"", "{a:1}", "{\"a\":}", "[1"]
         {
             assert_eq!(raw(text).field("b").map(|_| ()), Err(Malformed), "{text}");
         }

@@ -12,6 +12,7 @@ mod convert;
 mod document;
 mod equality;
 mod evaluate;
+mod fields;
 mod functions;
 mod json;
 mod names;
@@ -25,17 +26,19 @@ mod time;
 mod value;
 
 #[cfg(test)]
-mod agreement;
+mod agreement_tests;
 #[cfg(test)]
-mod cost;
+mod cost_tests;
 #[cfg(test)]
-mod language;
+mod language_tests;
+#[cfg(test)]
+mod refusal_tests;
 #[cfg(test)]
 mod tests;
 
 pub use cel::IdedExpr as Ast;
 
-pub use document::{Document, Found, Lookup, Nothing, Request};
+pub use document::{Document, Found, Lookup, NoDocuments, Request};
 pub use evaluate::Fault;
 pub use node::Uses;
 pub use path::{InvalidPath, Path};
@@ -45,6 +48,10 @@ pub use strip::strip;
 
 /// Bytes of one expression at most.
 pub const EXPRESSION_BYTES_MAX: usize = 10_000;
+/// Bytes of all expressions of one set of rules at most.
+pub const SOURCE_BYTES_MAX: usize = 100_000;
+/// Memory for the patterns of one set of rules at most, in bytes.
+pub const PATTERNS_BYTES_MAX: usize = 4 << 20;
 /// Nodes of one expression at most: each name, literal, operator and call is one.
 pub const NODES_MAX: usize = 1_000;
 /// How deep an expression may nest. A chain of `&&` or of `||` counts as little as a balanced tree.

@@ -10,10 +10,14 @@ use regex::{Regex, RegexBuilder};
 /// Bytes of a pattern at most.
 const PATTERN_BYTES_MAX: usize = 1_000;
 /// Bytes of memory for a program, and the steps that 64 bytes of text then cost. The smallest
-/// that fits is taken.
-const SIZES: [(usize, u32); 3] = [(4 << 10, 4), (32 << 10, 32), (512 << 10, 256)];
-/// Which of them a pattern may need that is computed by the rule.
-const SIZES_COMPUTED: usize = 2;
+/// that fits is taken. The steps are such that the worst patterns, which the engine simulates
+/// state by state, take some 50 ms for all the steps of a question.
+const SIZES: [(usize, u32); 4] =
+    [(4 << 10, 32), (16 << 10, 128), (64 << 10, 512), (512 << 10, 4_096)];
+/// Bytes that a pattern may take while it runs, for states it has seen.
+const CACHE_BYTES_MAX: usize = 256 << 10;
+/// How many of the sizes there are for patterns that a rule computes.
+const SIZES_COMPUTED: usize = 3;
 /// Computed patterns that are kept for one set of rules.
 const KEPT_MAX: usize = 16;
 
@@ -22,6 +26,7 @@ const KEPT_MAX: usize = 16;
 pub(crate) struct Pattern {
     regex: Regex,
     weight: u32,
+    bytes_max: usize,
 }
 
 impl Pattern {
@@ -35,10 +40,15 @@ impl Pattern {
         self.regex.is_match(text)
     }
 
+    /// What the program takes in memory at most, in bytes.
+    pub(crate) fn bytes_max(&self) -> usize {
+        self.bytes_max
+    }
+
     /// What a match of so many bytes costs, in steps.
     pub(crate) fn steps(&self, bytes: usize) -> u32 {
-        let blocks = u32::try_from(bytes / 64 + 1).unwrap_or(u32::MAX);
-        blocks.saturating_mul(self.weight)
+        let steps = (bytes as u64).saturating_mul(self.weight.into()) / 64;
+        u32::try_from(steps).unwrap_or(u32::MAX).saturating_add(1)
     }
 }
 
@@ -50,11 +60,11 @@ fn compile(pattern: &str, sizes: &[(usize, u32)]) -> Result<Pattern, String> {
     for &(bytes_max, weight) in sizes {
         let regex = RegexBuilder::new(pattern)
             .size_limit(bytes_max)
-            .dfa_size_limit(bytes_max)
+            .dfa_size_limit(CACHE_BYTES_MAX)
             .nest_limit(50)
             .build();
         match regex {
-            Ok(regex) => return Ok(Pattern { regex, weight }),
+            Ok(regex) => return Ok(Pattern { regex, weight, bytes_max }),
             Err(regex::Error::CompiledTooBig(_)) => failed = "is too large a program".to_owned(),
             Err(error) => return Err(last_line(&error.to_string())),
         }

@@ -8,7 +8,7 @@ use crate::path::Path;
 use crate::pattern::Kept;
 use crate::source::{Invalid, Operation, Source};
 use crate::value::Value;
-use crate::{Ast, FIELDS_MAX, node::Uses};
+use crate::{Ast, FIELDS_MAX, PATTERNS_BYTES_MAX, SOURCE_BYTES_MAX, Uses};
 
 /// The rules of a collection. Made once, shared by reference.
 #[derive(Debug, Default)]
@@ -213,35 +213,60 @@ fn invalid(rule: &str, message: String) -> Invalid {
 }
 
 fn compile_all(source: &Source<'_>) -> Result<Rules, Invalid> {
-    let mut rules = Rules::default();
+    let (mut rules, mut left) = (Rules::default(), Left::default());
     for operation in Operation::ALL {
-        let compiled = compile_one(source.of(operation), || operation.to_string())?;
+        let compiled = left.compile(source.of(operation), || operation.to_string())?;
         if let Some(place) = rules.operations.get_mut(operation as usize) {
             *place = compiled;
         }
     }
     for (path, field) in &source.fields {
-        let path = Path::parse(path)
-            .map_err(|why| invalid(&format!("fields/{path}"), why.to_string()))?;
+        let path =
+            Path::parse(path).map_err(|why| invalid(&format!("fields/{path}"), why.to_string()))?;
         if rules.fields.iter().any(|field| field.path == path) {
             return Err(invalid(&format!("fields/{path}"), "is there twice".to_owned()));
         }
-        let read = compile_one(field.read, || format!("fields/{path}/read"))?;
-        let write = compile_one(field.write, || format!("fields/{path}/write"))?;
+        let read = left.compile(field.read, || format!("fields/{path}/read"))?;
+        let write = left.compile(field.write, || format!("fields/{path}/write"))?;
         rules.fields.push(Field { path, read, write });
     }
     Ok(rules)
 }
 
-fn compile_one(
-    text: Option<&str>,
-    rule: impl FnOnce() -> String,
-) -> Result<Option<Expression>, Invalid> {
-    let Some(text) = text else { return Ok(None) };
-    compile::expression(text).map(Some).map_err(|problem| Invalid {
-        rule: rule(),
-        message: problem.message,
-        line: problem.line,
-        column: problem.column,
-    })
+/// What is left for the rest of a set of rules, in bytes.
+struct Left {
+    source: usize,
+    patterns: usize,
+}
+
+impl Default for Left {
+    fn default() -> Self {
+        Self { source: SOURCE_BYTES_MAX, patterns: PATTERNS_BYTES_MAX }
+    }
+}
+
+impl Left {
+    fn compile(
+        &mut self,
+        text: Option<&str>,
+        rule: impl Fn() -> String,
+    ) -> Result<Option<Expression>, Invalid> {
+        let Some(text) = text else { return Ok(None) };
+        let too_much = |what: &str| invalid(&rule(), format!("the rules together are {what}"));
+        self.source = self
+            .source
+            .checked_sub(text.len())
+            .ok_or_else(|| too_much(&format!("longer than {SOURCE_BYTES_MAX} bytes")))?;
+        let compiled = compile::expression(text).map_err(|problem| Invalid {
+            rule: rule(),
+            message: problem.message,
+            line: problem.line,
+            column: problem.column,
+        })?;
+        self.patterns = self
+            .patterns
+            .checked_sub(compiled.patterns_bytes)
+            .ok_or_else(|| too_much("too large in their patterns"))?;
+        Ok(Some(compiled))
+    }
 }

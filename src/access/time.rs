@@ -39,11 +39,7 @@ pub(crate) fn duration<'v>(value: &Value<'v>) -> Outcome<'v> {
 }
 
 /// What may be added to and taken from times and durations.
-pub(crate) fn arithmetic<'v>(
-    operator: Binary,
-    one: &Value<'v>,
-    other: &Value<'v>,
-) -> Outcome<'v> {
+pub(crate) fn arithmetic<'v>(operator: Binary, one: &Value<'v>, other: &Value<'v>) -> Outcome<'v> {
     match (operator, one, other) {
         (Binary::Add, Value::Timestamp(time), Value::Duration(duration))
         | (Binary::Add, Value::Duration(duration), Value::Timestamp(time)) => {

@@ -12,8 +12,10 @@ use engine::hub::Shard;
 use tokio::sync::watch;
 
 use crate::caller::AdminKey;
+use crate::key_uses::KeyUses;
 use crate::metrics::Metrics;
 use crate::people::People;
+use crate::recording::Recorder;
 use crate::router::Router;
 use crate::server::Options;
 
@@ -29,6 +31,10 @@ pub(crate) struct Shared {
     pub(crate) peer_key: AdminKey,
     /// What signs people in.
     pub(crate) people: People,
+    /// Keys whose use is being noted.
+    pub(crate) key_uses: KeyUses,
+    /// Requests that rules decided.
+    pub(crate) recorder: Arc<Recorder>,
     /// What the API counts.
     pub(crate) metrics: Metrics,
     /// Everything that is counted, for `/metrics`.

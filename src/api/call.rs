@@ -22,6 +22,7 @@ use crate::body::{self, Body};
 use crate::caller::{self, Principal, Scope};
 use crate::correlation::{self, CorrelationId};
 use crate::error::{Code, Problem};
+use crate::key_uses;
 use crate::router::Parameters;
 use crate::routes::Route;
 
@@ -100,6 +101,24 @@ impl Call {
         self.id(1, "user", UserId::new)
     }
 
+    /// The second parameter of a path below `signing-keys`: base64url of some length.
+    pub(crate) fn signing_key(&self) -> Result<String, Problem> {
+        let text = self.parameter(1);
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        match (1..=64).contains(&text.len()) && text.bytes().all(is_plain) {
+            true => Ok(text.into_owned()),
+            false => {
+                let detail = "expected 1 to 64 characters of A-Z a-z 0-9 _ -";
+                Err(Problem::new(Code::InvalidId, detail).field("signingKey"))
+            }
+        }
+    }
+
+    /// The second parameter of a path below `identities` and `passkeys`: what a way in is found by.
+    pub(crate) fn way_in(&self) -> Cow<'_, str> {
+        self.parameter(1)
+    }
+
     /// Lets only the administrator through.
     pub(crate) fn admin(&self) -> Result<(), Problem> {
         caller::admin(&self.app, caller::bearer(self.headers())?)
@@ -108,7 +127,12 @@ impl Call {
     /// Who asks, within the path's project.
     pub(crate) async fn scope(&self) -> Result<Scope, Problem> {
         let token = caller::bearer(self.headers())?;
-        caller::in_project(&self.app, token, &self.parameter(0)).await
+        let scope = caller::in_project(&self.app, token, &self.parameter(0)).await?;
+        if let Some((area, need)) = self.route.scope() {
+            scope.check(area, need)?;
+        }
+        key_uses::note(&self.app, &scope, &self.correlation_id);
+        Ok(scope)
     }
 
     /// As [`Call::scope`], for those past the rules.
@@ -195,7 +219,7 @@ impl Call {
             causation_id: None,
             depth: 0,
             traceparent: correlation::traceparent(self.headers()),
-            idempotency: self.idempotency(body)?,
+            idempotency: self.idempotency(principal, body)?,
         };
         Ok(self.app.engine.submit(Command { context, body: command }).await?)
     }
@@ -221,7 +245,11 @@ impl Call {
         Ok(self.app.engine.submit(Command { context, body: command }).await?)
     }
 
-    fn idempotency(&self, body: &[u8]) -> Result<Option<Idempotency>, Problem> {
+    fn idempotency(
+        &self,
+        principal: &Principal,
+        body: &[u8],
+    ) -> Result<Option<Idempotency>, Problem> {
         let Some(value) = self.headers().get(IDEMPOTENCY_KEY) else { return Ok(None) };
         let key = value.as_bytes();
         let printable = key.iter().all(|b| (b' '..=b'~').contains(b));
@@ -231,7 +259,10 @@ impl Call {
         }
         let header = |name| self.headers().get(name).map_or(&[][..], |value| value.as_bytes());
         let uri = self.request.uri().path_and_query().map_or("", |part| part.as_str());
+        // Nobody gets another one's answer.
+        let actor = principal.actor().to_string();
         let parts = [
+            actor.as_bytes(),
             self.request.method().as_str().as_bytes(),
             uri.as_bytes(),
             header(IF_MATCH),

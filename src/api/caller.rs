@@ -10,14 +10,17 @@ use compact_str::CompactString;
 use domain::access::{Access, Auth};
 use domain::projects::KeyKind;
 use domain::users::Subject;
-use domain::{Actor, KeyId, ProjectId, Timestamp, UserId};
+use domain::{Actor, CollectionName, KeyId, ProjectId, Timestamp, UserId};
 use engine::Project;
+use engine::access::Viewer;
+use engine::hub::Target;
 use issuers::third_party::Foreign;
 use sha2::{Digest, Sha256};
 
 use crate::app::Shared;
 use crate::error::{Code, Problem};
 use crate::people;
+use crate::routes::Need;
 
 /// A key of the server's own, as its hash.
 pub(crate) struct AdminKey([u8; 32]);
@@ -105,6 +108,58 @@ impl Scope {
             Principal::Admin | Principal::Secret(_) => Ok(self),
             Principal::Publishable(_) | Principal::User(_) => {
                 Err(Problem::new(Code::Forbidden, "this takes a secret key"))
+            }
+        }
+    }
+
+    /// What the caller sees of a collection, one document after the other.
+    pub(crate) fn viewer(&self, collection: &CollectionName) -> Viewer {
+        Viewer::of_documents(&self.live, &self.principal.access(), collection)
+    }
+
+    /// What the caller sees of a collection in lists.
+    ///
+    /// Errors with `forbidden` when there is no rule.
+    pub(crate) fn list_viewer(&self, collection: &CollectionName) -> Result<Viewer, Problem> {
+        let viewer = Viewer::of_lists(&self.live, &self.principal.access(), collection);
+        match viewer.sees_nothing() {
+            true => Err(domain::rejected::Reason::Denied.into()),
+            false => Ok(viewer),
+        }
+    }
+
+    /// What the caller sees of what it wants to follow.
+    ///
+    /// Errors with `forbidden` when there is no rule.
+    pub(crate) fn viewer_of(&self, target: &Target) -> Result<Viewer, Problem> {
+        let viewer = match target {
+            Target::Collection(collection) => return self.list_viewer(collection),
+            Target::Document(collection, _) => self.viewer(collection),
+        };
+        match viewer.sees_nothing() {
+            true => Err(domain::rejected::Reason::Denied.into()),
+            false => Ok(viewer),
+        }
+    }
+
+    /// What the caller's key is bound to; `None` for whoever is bound to nothing.
+    pub(crate) fn bounds(&self) -> Option<&[String]> {
+        let Principal::Secret(id) = &self.principal else { return None };
+        let key = self.live.state.keys.get(id)?;
+        (!key.scopes.is_empty()).then_some(key.scopes.as_slice())
+    }
+
+    /// Lets through whom its key does not keep out of this part of the project.
+    ///
+    /// Errors with `forbidden` and the scope that is missing.
+    pub(crate) fn check(&self, area: &str, need: Need) -> Result<(), Problem> {
+        let Some(scopes) = self.bounds() else { return Ok(()) };
+        let is_this = |scope: &String| scope.split_once(':') == Some((area, need.as_str()));
+        match scopes.iter().any(is_this) {
+            true => Ok(()),
+            false => {
+                let detail = format!("this key lacks the scope {area}:{}", need.as_str());
+                Err(Problem::new(Code::Forbidden, detail))
             }
         }
     }

@@ -64,6 +64,8 @@ codes! {
     SessionEnded "session-ended" 401 4401 None, "The session has ended";
     Forbidden "forbidden" 403 4403 None, "The token does not allow this";
     EmailNotVerified "email-not-verified" 403 4403 None, "The mail address is not verified";
+    ReauthenticationNeeded "reauthentication-needed" 403 4403 None, "Show again who you are";
+    SecondFactorNeeded "second-factor-needed" 403 4403 None, "A second factor must be shown first";
     UserDisabled "user-disabled" 403 4403 None, "The user is disabled";
     NotFound "not-found" 404 4404 None, "There is nothing here";
     ProjectNotFound "project-not-found" 404 4404 None, "The project does not exist";
@@ -71,6 +73,7 @@ codes! {
     CollectionNotFound "collection-not-found" 404 4404 None, "The collection does not exist";
     UserNotFound "user-not-found" 404 4404 None, "The user does not exist";
     SessionNotFound "session-not-found" 404 4404 None, "The session does not exist";
+    FactorNotFound "factor-not-found" 404 4404 None, "The second factor does not exist";
     SigningKeyNotFound "signing-key-not-found" 404 4404 None, "The signing key does not exist";
     DocumentNotFound "document-not-found" 404 4404 None, "The document does not exist";
     VersionNotFound "version-not-found" 404 4404 None, "The document has no such version";
@@ -83,6 +86,7 @@ codes! {
     IdentityTaken "identity-taken" 409 4409 None, "Another user signs in this way";
     SigningKeyExists "signing-key-exists" 409 4409 None, "The project has a signing key already";
     VersionWasDeletion "version-was-deletion" 409 4409 None, "The version was a deletion";
+    LastWayIn "last-way-in" 409 4409 None, "The user has no other way in";
     TooMany "too-many" 409 4409 None, "The limit of their number is reached";
     HistoryTrimmed "history-trimmed" 410 4410 None, "The log no longer reaches back that far";
     DocumentTooLarge "document-too-large" 413 1009 None, "The document is too large";
@@ -187,8 +191,9 @@ impl Problem {
     /// The request is one write: its place in the commit that it becomes tells nobody anything.
     #[must_use]
     pub(crate) fn of_single_write(mut self) -> Self {
-        if self.0.field.as_deref() == Some("/writes/0") {
-            self.0.field = None;
+        if let Some(within) = self.0.field.as_deref().and_then(|f| f.strip_prefix("/writes/0")) {
+            let within = within.strip_prefix("/data").unwrap_or(within);
+            self.0.field = Some(within.to_owned()).filter(|field| !field.is_empty()).map(Cow::from);
         }
         self
     }
@@ -211,9 +216,19 @@ impl Problem {
         self
     }
 
+    /// Where, if it says so.
+    pub(crate) fn place(&self) -> Option<&str> {
+        self.0.field.as_deref()
+    }
+
     /// Its code.
     pub(crate) fn code(&self) -> Code {
         self.0.code
+    }
+
+    /// What happened this time, for people.
+    pub(crate) fn detail(&self) -> &str {
+        &self.0.detail
     }
 
     /// The HTTP status that it is answered with.

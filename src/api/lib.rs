@@ -13,10 +13,12 @@ mod cors;
 mod dispatch;
 mod document;
 mod error;
+mod key_uses;
 mod metrics;
 mod openapi;
 pub mod peer;
 mod people;
+mod recording;
 mod router;
 mod routes;
 #[cfg(test)]

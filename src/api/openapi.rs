@@ -17,15 +17,21 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement
 use utoipa::openapi::{Content, Ref, RefOr, Required};
 
 use crate::error::{Code, ProblemBody};
-use crate::routes::auth::{me, password, published, sessions};
+use crate::routes::auth::{authorize, callback, custom_token, id_token, identities, passkeys};
+use crate::routes::auth::{
+    codes, confirm, contact, exchange, inbox, me, mfa, password, published, recover, sessions,
+};
+use crate::routes::users::{act, edit, list, personal};
 use crate::routes::{
     Access, ROUTES, Route, cluster, collections, commit, documents, events, history, import, keys,
-    projects, status,
+    people, projects, rules, sign_in, signing_keys, status,
 };
 use crate::socket::{sse, websocket};
 
 /// What an id looks like.
 const ID_PATTERN: &str = "^[A-Za-z0-9-][A-Za-z0-9_.-]{0,127}$";
+/// What the id of a signing key looks like: base64url.
+const SIGNING_KEY_PATTERN: &str = "^[A-Za-z0-9_-]{1,64}$";
 /// What a position looks like; larger ones are read, too.
 const POSITION_PATTERN: &str = "^(0|[1-9][0-9]{0,8})-(0|[1-9][0-9]{0,17})$";
 /// The name of the only way to authenticate.
@@ -51,11 +57,13 @@ const BEARER: &str = "bearer";
         projects::delete,
         keys::create,
         keys::list,
+        keys::rotate,
         keys::delete,
         collections::put,
         collections::list,
         collections::get,
         collections::delete,
+        rules::try_draft,
         documents::create,
         documents::list,
         documents::get,
@@ -70,12 +78,71 @@ const BEARER: &str = "bearer";
         password::sign_up,
         password::sign_in,
         password::anonymous,
+        exchange::exchange,
+        confirm::show,
+        confirm::confirm,
+        codes::send_verification,
+        codes::magic_link,
+        codes::email_code,
+        codes::phone_code,
+        codes::verify_code,
+        recover::recover,
+        recover::reset,
+        recover::change,
+        recover::reauthenticate,
+        contact::email,
+        contact::phone,
+        contact::verify_phone,
+        contact::upgrade,
+        mfa::create,
+        mfa::confirm,
+        mfa::verify,
+        mfa::delete,
+        mfa::recovery_codes,
+        inbox::list,
         sessions::refresh,
         sessions::sign_out,
         sessions::list,
         sessions::end,
         me::get,
         me::patch,
+        personal::delete_me,
+        list::list,
+        list::get,
+        list::sessions,
+        edit::create,
+        edit::patch,
+        personal::delete,
+        personal::export,
+        act::sign_out,
+        act::impersonate,
+        act::link,
+        people::get,
+        people::put,
+        sign_in::get,
+        sign_in::put,
+        signing_keys::list,
+        signing_keys::create,
+        signing_keys::delete,
+        identities::providers,
+        authorize::begin,
+        callback::get,
+        callback::post,
+        id_token::sign_in,
+        custom_token::sign_in,
+        identities::list,
+        identities::link,
+        identities::finish_link,
+        identities::link_id_token,
+        identities::unlink,
+        passkeys::begin_register,
+        passkeys::finish_register,
+        passkeys::begin_sign_in,
+        passkeys::finish_sign_in,
+        passkeys::list,
+        passkeys::get,
+        passkeys::patch,
+        passkeys::delete,
         published::keys,
         published::discovery,
         websocket::connect,
@@ -161,7 +228,8 @@ fn without_null(mut parameter: RefOr<Parameter>) -> RefOr<Parameter> {
 }
 
 fn path_parameter(name: &str) -> Parameter {
-    let schema = ObjectBuilder::new().schema_type(Type::String).pattern(Some(ID_PATTERN));
+    let pattern = if name == "signingKey" { SIGNING_KEY_PATTERN } else { ID_PATTERN };
+    let schema = ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern));
     ParameterBuilder::new()
         .name(name)
         .parameter_in(ParameterIn::Path)

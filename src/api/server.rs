@@ -21,9 +21,11 @@ use tokio::sync::watch;
 use crate::app::{App, Shared};
 use crate::caller::AdminKey;
 use crate::dispatch::dispatch;
+use crate::key_uses::KeyUses;
 use crate::metrics::Metrics;
 use crate::openapi::openapi;
 use crate::people::{self, People};
+use crate::recording::Recorder;
 use crate::router::Router;
 use crate::routes::ROUTES;
 
@@ -64,6 +66,12 @@ pub struct Options {
     pub roles: Roles,
     /// What an answered write can survive, as `/readyz` tells it in one word.
     pub durability: String,
+    /// Requests that rules decided which are kept to try other rules on; 0 for none.
+    pub record_requests: usize,
+    /// One in so many of them is.
+    pub record_one_in: u32,
+    /// For how long.
+    pub record_for: Duration,
 }
 
 impl Default for Options {
@@ -84,6 +92,9 @@ impl Default for Options {
             shutdown_wait: Duration::from_secs(10),
             roles: Roles { api: true, realtime: true },
             durability: "fsync".to_owned(),
+            record_requests: 1_000,
+            record_one_in: 10,
+            record_for: Duration::from_secs(24 * 3600),
         }
     }
 }
@@ -137,6 +148,7 @@ impl Server {
         .bind(listen)?;
         let addr = server.addrs().first().copied();
         let addr = addr.ok_or_else(|| io::Error::other("no address was bound"))?;
+        shared.people.bound(addr);
         Ok(Self { server: server.run(), addr, shared, stopping })
     }
 
@@ -201,6 +213,8 @@ pub(crate) fn share(
         admin_key: AdminKey::new(&options.admin_key),
         peer_key: AdminKey::new(&crate::peer::token(&options.admin_key)),
         people: People::new(people).map_err(io::Error::other)?,
+        key_uses: KeyUses::default(),
+        recorder: Recorder::new(&options),
         metrics: Metrics::register(&registry).map_err(io::Error::other)?,
         registry,
         router: Router::new(ROUTES),

@@ -5,12 +5,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use ::access::Rules;
 use domain::projects::{Key, ProjectEvent, ProjectState};
 use domain::users::{Recent, Subject, UserEvent};
-use domain::{Event, KeyId, ProjectId, Timestamp};
+use domain::{CollectionName, Event, KeyId, ProjectId, Timestamp};
 use parking_lot::RwLock;
 use tokio::sync::broadcast;
 
+use crate::access;
 use crate::clock;
 
 /// Notices that a slow receiver may be behind.
@@ -33,10 +35,14 @@ pub struct Project {
     /// Its configuration.
     pub state: ProjectState,
     keys_by_hash: HashMap<String, KeyId>,
+    /// Of the collections that have some.
+    rules: HashMap<CollectionName, Arc<Rules>>,
+    no_rules: Arc<Rules>,
 }
 
 impl Project {
-    fn new(state: ProjectState) -> Self {
+    /// `earlier` is what the project was, whose rules are compiled already.
+    fn new(state: ProjectState, earlier: Option<&Self>) -> Self {
         let mut keys_by_hash = HashMap::new();
         for (id, key) in &state.keys {
             keys_by_hash.insert(key.hash.clone(), id.clone());
@@ -44,7 +50,25 @@ impl Project {
                 keys_by_hash.insert(earlier.clone(), id.clone());
             }
         }
-        Self { state, keys_by_hash }
+        let rules = state.collections.iter().map(|(name, collection)| {
+            let config = &collection.config;
+            let is_same = |earlier: &&Self| {
+                let before = earlier.state.collections.get(name).map(|one| &one.config);
+                before.is_some_and(|before| {
+                    before.rules == config.rules && before.fields == config.fields
+                })
+            };
+            let known = earlier.filter(is_same).and_then(|earlier| earlier.rules.get(name));
+            (name.clone(), known.map_or_else(|| access::compile(config), Arc::clone))
+        });
+        let rules = rules.collect();
+        let no_rules = earlier.map_or_else(Arc::default, |earlier| Arc::clone(&earlier.no_rules));
+        Self { state, keys_by_hash, rules, no_rules }
+    }
+
+    /// The rules of a collection; of one that was never configured, none.
+    pub fn rules(&self, collection: &CollectionName) -> Arc<Rules> {
+        Arc::clone(self.rules.get(collection).unwrap_or(&self.no_rules))
     }
 
     /// The key whose text has this SHA-256 (lower-case hex). The hash of an unguessable text is no
@@ -107,7 +131,9 @@ impl Catalog {
     }
 
     pub(crate) fn put(&self, id: ProjectId, state: ProjectState) {
-        self.projects.write().insert(id, Arc::new(Project::new(state)));
+        let earlier = self.projects.read().get(&id).cloned();
+        let project = Project::new(state, earlier.as_deref());
+        self.projects.write().insert(id, Arc::new(project));
     }
 
     /// What changed lately of this, if it did.

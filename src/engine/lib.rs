@@ -2,6 +2,7 @@
 //! hub of live subscribers. Knows the log and the tables only by their traits; knows nothing of
 //! HTTP, nor of what a consumer stores.
 
+pub mod access;
 mod catalog;
 mod clock;
 mod cluster;

@@ -17,6 +17,15 @@ impl Engine {
         Ok(state.filter(UserState::is_live))
     }
 
+    /// Whether there was such a user and it is erased.
+    pub async fn is_erased(&self, project: &ProjectId, id: &UserId) -> Result<bool, Error> {
+        let partition = self.partition(project);
+        partition.check_readable()?;
+        let row = tables::get_user(&*partition.documents(), project, id).await?;
+        let state = row.map(|row| state_of(&row)).transpose()?;
+        Ok(state.is_some_and(|state| state.deleted))
+    }
+
     /// Whose a way in is.
     pub async fn user_by_identity(
         &self,

@@ -13,6 +13,7 @@ use eventlog::ReadLimit;
 use readmodel::{Reader, documents as tables};
 
 use crate::Engine;
+use crate::access::Viewer;
 use crate::error::Error;
 use crate::partition::Partition;
 use crate::rows::Rows;
@@ -23,6 +24,8 @@ const EVENTS_SCANNED_MAX: usize = 20_000;
 const EVENTS_READ: ReadLimit = ReadLimit { events_max: 2048, bytes_max: 2 << 20 };
 /// Bytes of events or documents in one page, whatever its limit.
 const PAGE_BYTES_MAX: usize = 8 << 20;
+/// Documents that a page names which its viewer may not see.
+const HIDDEN_MAX: usize = 20;
 /// Rows looked at for one page of documents, deleted ones included.
 const ROWS_SCANNED_MAX: usize = 5_000;
 /// The same for a page of the past, where each row may cost several reads.
@@ -59,6 +62,8 @@ pub struct Document {
 pub struct Page {
     /// The documents.
     pub documents: Vec<Document>,
+    /// The first of those that the viewer may not see; 20 at most.
+    pub hidden: Vec<DocumentId>,
     /// The id to go on after, when there may be more.
     pub next: Option<DocumentId>,
     /// Every event up to this position is in the page.
@@ -83,6 +88,14 @@ impl Document {
     pub fn after(recorded: &Recorded) -> Result<Option<Self>, Error> {
         let (document, body) = Self::of(recorded)?;
         Ok((!matches!(body, DocumentEvent::Deleted { .. })).then_some(document))
+    }
+
+    /// The document that an event is about, as it was last if it was deleted, and whether it was.
+    ///
+    /// Errors when the event's data does not decode.
+    pub fn about(recorded: &Recorded) -> Result<(Self, bool), Error> {
+        let (document, body) = Self::of(recorded)?;
+        Ok((document, matches!(body, DocumentEvent::Deleted { .. })))
     }
 
     /// The document that an event is about, as it was last if it was deleted, and what happened to
@@ -156,6 +169,25 @@ impl Engine {
                     .await
             }
         }
+    }
+
+    /// What the viewer sees of a document; `None` when nothing.
+    pub async fn see(
+        &self,
+        project: &ProjectId,
+        viewer: &Viewer,
+        document: Document,
+    ) -> Result<Option<Document>, Error> {
+        viewer.see(&*self.partition(project).documents(), project, document).await
+    }
+
+    /// Whether the viewer may know that there is no such document.
+    pub async fn may_know_of_none(
+        &self,
+        project: &ProjectId,
+        viewer: &Viewer,
+    ) -> Result<bool, Error> {
+        viewer.may_know_of_none(&*self.partition(project).documents(), project).await
     }
 
     /// Whether that moment has been; where another node writes the tables, waits until they hold
@@ -257,13 +289,15 @@ impl Engine {
         })
     }
 
-    /// Documents of a collection in the order of their ids, now or as they were.
+    /// Documents of a collection in the order of their ids, now or as they were; those that the
+    /// viewer may see. What was is shown to nobody who may not see what is.
     ///
     /// Errors as for [`Engine::document`].
     pub async fn documents(
         &self,
         project: &ProjectId,
         collection: &CollectionName,
+        viewer: &Viewer,
         after: Option<&DocumentId>,
         limit: usize,
         as_of: Option<AsOf>,
@@ -277,27 +311,43 @@ impl Engine {
         // A project that exists has an event, so the checkpoint is past at least one.
         let offset = view.checkpoint().await?.saturating_sub(1);
         let position = Position { partition: partition.id, offset };
+        let space = partition.documents();
         let rows_max = match as_of {
             None => ROWS_SCANNED_MAX,
             Some(_) => ROWS_SCANNED_AS_OF_MAX,
         };
         let mut rows = Rows::new(&*view, project, collection, after.cloned());
         let (mut documents, mut bytes, mut scanned) = (Vec::new(), 0, 0);
+        let mut hidden = Vec::new();
         let mut after = after.cloned();
         // One more than asked for tells whether there is a next page.
         while let Some(chunk) = rows.next_chunk(limit + 1 - documents.len()).await? {
             for (id, stored) in chunk {
                 // A short page tells that there is more just as a full one does.
                 if documents.len() == limit || bytes > PAGE_BYTES_MAX || scanned == rows_max {
-                    return Ok(Page { documents, next: after, position });
+                    return Ok(Page { documents, hidden, next: after, position });
                 }
                 scanned += 1;
                 // A row may be newer than the view: then what it was is in its history.
                 let at = as_of.unwrap_or(AsOf::Position(position));
                 let key = (collection, &id);
+                let now = partition.document(id.clone(), stored.clone());
                 let document =
                     self.document_as_of(&*view, partition, project, key, stored, at).await?;
-                if let Some(document) = document {
+                let is_there = document.is_some();
+                let document = match document {
+                    Some(document) => viewer.see(&*space, project, document).await?,
+                    None => None,
+                };
+                if is_there && document.is_none() && hidden.len() < HIDDEN_MAX {
+                    hidden.push(id.clone());
+                }
+                let is_past = as_of.is_some() && !viewer.is_past_rules();
+                let is_seen_now = match now.filter(|_| is_past) {
+                    Some(now) => viewer.see(&*space, project, now).await?.is_some(),
+                    None => true,
+                };
+                if let Some(document) = document.filter(|_| is_seen_now) {
                     bytes += document.data.len();
                     documents.push(document);
                 }
@@ -305,7 +355,7 @@ impl Engine {
             }
             tokio::task::yield_now().await;
         }
-        Ok(Page { documents, next: None, position })
+        Ok(Page { documents, hidden, next: None, position })
     }
 
     /// The events of one document, newest first, from just before `before` on.

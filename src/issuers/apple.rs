@@ -1,9 +1,14 @@
 //! What Apple does its own way: the app proves itself with a token that it signs, and a person's
 //! name comes beside the token, once.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::Timestamp;
 use domain::sign_in::Provider;
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use ring::rand::SystemRandom;
+use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 
 use crate::{Error, person};
@@ -25,15 +30,25 @@ pub(crate) fn client_secret(provider: &Provider, now: Timestamp) -> Result<Strin
     let pem = provider.client_secret.as_ref().ok_or_else(|| missing("private key"))?;
     let unfit =
         || Error::Configuration("the private key must be an EC key (P-256, PEM)".to_owned());
-    let key = EncodingKey::from_ec_pem(pem.0.trim().as_bytes()).map_err(|_| unfit())?;
     let now = now.as_micros() / 1_000_000;
     let claims = json!({
         "iss": team, "iat": now, "exp": now + PROOF_SECONDS, "aud": AUDIENCE,
         "sub": provider.client_id,
     });
-    let mut header = Header::new(Algorithm::ES256);
-    header.kid = Some(key_id);
-    jsonwebtoken::encode(&header, &claims, &key).map_err(|_| unfit())
+    let header = json!({ "alg": "ES256", "kid": key_id, "typ": "JWT" });
+    let [header, claims] = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
+    let signed = format!("{header}.{claims}");
+    let signature = sign(pem.0.trim(), signed.as_bytes()).ok_or_else(unfit)?;
+    Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
+}
+
+/// An ES256 signature by a key in PKCS #8 that has its public half with it, as Apple's do. `None`
+/// when it is no such key.
+fn sign(pem: &str, message: &[u8]) -> Option<Vec<u8>> {
+    let key = PrivatePkcs8KeyDer::from_pem_slice(pem.as_bytes()).ok()?;
+    let (scheme, random) = (&ECDSA_P256_SHA256_FIXED_SIGNING, SystemRandom::new());
+    let key = EcdsaKeyPair::from_pkcs8(scheme, key.secret_pkcs8_der(), &random).ok()?;
+    Some(key.sign(&random, message).ok()?.as_ref().to_vec())
 }
 
 /// The name in the `user` field that comes with somebody's first sign-in. The browser brings it
@@ -51,19 +66,23 @@ mod tests {
 
     use super::*;
     use crate::jwt::Token;
-    use crate::testing::Signer;
+    use crate::testing::{Signer, pem};
+
+    fn provider(key: String) -> Provider {
+        Provider {
+            kind: Preset::Apple,
+            client_id: "app.example.web".to_owned(),
+            client_secret: Some(Secret(key)),
+            team_id: Some("TEAM".to_owned()),
+            key_id: Some("KEY".to_owned()),
+            ..Provider::default()
+        }
+    }
 
     #[test]
     fn the_proof_is_what_apple_asks_for() {
         let signer = Signer::es256("key");
-        let mut provider = Provider {
-            kind: Preset::Apple,
-            client_id: "app.example.web".to_owned(),
-            client_secret: Some(Secret(signer.pem())),
-            team_id: Some("TEAM".to_owned()),
-            key_id: Some("KEY".to_owned()),
-            ..Provider::default()
-        };
+        let mut provider = provider(signer.pem());
         let now = Timestamp::from_micros(1_700_000_000_000_000);
         let secret = client_secret(&provider, now).unwrap();
         let token = Token::read(&secret, 4096).unwrap();
@@ -81,6 +100,55 @@ mod tests {
         assert!(!format!("{error:?} {error}").contains("secret text"));
         provider.key_id = None;
         assert!(matches!(client_secret(&provider, now), Err(Error::Configuration(_))));
+    }
+
+    fn der(tag: u8, body: &[u8]) -> Vec<u8> {
+        let length = u8::try_from(body.len()).unwrap();
+        let long: &[u8] = if length < 0x80 { &[] } else { &[0x81] };
+        [&[tag], long, &[length], body].concat()
+    }
+
+    /// The number that P-256 is known by (RFC 5480 section 2.1.1.1).
+    const CURVE: [u8; 10] = [6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
+
+    /// The key in PKCS #8, with `rest` after its private number (RFC 5915).
+    fn with_rest(signer: &Signer, rest: &[u8]) -> String {
+        let kind = [&[6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1][..], &CURVE].concat();
+        let number = der(4, &signer.der[36..68]);
+        let inner = der(0x30, &[&[2, 1, 1][..], &number, rest].concat());
+        let outer = [&[2, 1, 0][..], &der(0x30, &kind), &der(4, &inner)];
+        pem(&der(0x30, &outer.concat()))
+    }
+
+    #[test]
+    fn a_key_is_taken_as_apple_writes_it() {
+        let signer = Signer::es256("key");
+        let point = &signer.der[signer.der.len() - 65..];
+        let public = der(0xa1, &der(3, &[&[0][..], point].concat()));
+        // Apple names the curve a second time, inside.
+        let text = with_rest(&signer, &[der(0xa0, &CURVE), public.clone()].concat());
+        assert!(text.contains("MIGTAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBHkwdwIBAQQg"));
+        let now = Timestamp::from_micros(1_700_000_000_000_000);
+        for text in [
+            text.clone(),
+            with_rest(&signer, &public),
+            text.replace('\n', "\r\n"),
+            format!("\n {}", text.trim()),
+        ] {
+            let secret = client_secret(&provider(text), now).unwrap();
+            assert!(signer.verifies(&secret));
+        }
+        for text in [
+            with_rest(&signer, &[]),
+            text.replace("PRIVATE KEY", "EC PRIVATE KEY"),
+            Signer::ed25519("key").pem(),
+            Signer::rsa("key").pem(),
+            text.replace("-----END PRIVATE KEY-----", ""),
+            String::new(),
+        ] {
+            let found = client_secret(&provider(text), now);
+            assert!(matches!(found, Err(Error::Configuration(_))), "{found:?}");
+        }
     }
 
     #[test]

@@ -2,9 +2,9 @@
 //! project's configuration names. Good for one hour at most, and for one project.
 
 use domain::Timestamp;
-use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 
+use crate::algorithm::Algorithm;
 use crate::jwk::{Key, KeySet, Verdict};
 use crate::jwt::Token;
 use crate::{Error, claims};
@@ -21,7 +21,7 @@ const TOKEN_ID_CHARS_MAX: usize = 255;
 const AUDIENCE: &str = "headwater:";
 /// What a project's keys may be used for, each only as far as it is of that kind.
 const ALGORITHMS: [Algorithm; 4] =
-    [Algorithm::EdDSA, Algorithm::ES256, Algorithm::RS256, Algorithm::PS256];
+    [Algorithm::EdDsa, Algorithm::Es256, Algorithm::Rs256, Algorithm::Ps256];
 /// What only private keys have (RFC 7518 section 6, RFC 8037 section 2).
 const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 

@@ -30,7 +30,7 @@ fn a_token_of_the_apps_server_is_taken() {
         Signer::ed25519("a"),
         Signer::es256("a"),
         Signer::rsa("a"),
-        Signer::rsa("a").with(Algorithm::PS256),
+        Signer::rsa("a").with(Algorithm::Ps256),
     ] {
         let custom = take(&signer, &claims()).unwrap();
         assert_eq!(custom.uid, "user-1");
@@ -97,7 +97,7 @@ fn only_the_projects_keys_and_their_algorithms_count() {
     ] {
         assert!(matches!(verify(&token), Err(Error::InvalidToken(_))), "{token}");
     }
-    let strong = Signer::rsa("a").with(Algorithm::RS512);
+    let strong = Signer::rsa("a").with(Algorithm::Rs512);
     assert!(matches!(take(&strong, &claims()), Err(Error::InvalidToken(_))));
     let none = super::verify(&[], &first.sign(&claims()), "project-1", now());
     assert!(matches!(none, Err(Error::Configuration(_))));

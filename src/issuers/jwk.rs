@@ -1,10 +1,11 @@
 //! Public keys of issuers (JWK, RFC 7517), each with the algorithms that it may verify. Symmetric
 //! keys do not exist in here, so no token can be verified by something that is public.
 
-use jsonwebtoken::{Algorithm, DecodingKey};
+use ring::signature::RsaPublicKeyComponents;
 use serde_json::{Map, Value};
 
 use crate::Error;
+use crate::algorithm::{Algorithm, PublicKey};
 use crate::jwt::Token;
 
 /// How many keys of a set are looked at.
@@ -13,21 +14,25 @@ const KEYS_MAX: usize = 100;
 const TRIES_MAX: usize = 8;
 /// RSA keys that are strong enough, and those that can be used, by their modulus in bytes.
 const RSA_BYTES: std::ops::RangeInclusive<usize> = 256..=512;
+/// How long an RSA key's exponent may be, in bytes.
+const EXPONENT_BYTES_MAX: usize = 4;
+/// What begins an uncompressed point (SEC 1 section 2.3.3).
+const POINT_UNCOMPRESSED: u8 = 4;
 
 const RSA: [Algorithm; 6] = [
-    Algorithm::RS256,
-    Algorithm::RS384,
-    Algorithm::RS512,
-    Algorithm::PS256,
-    Algorithm::PS384,
-    Algorithm::PS512,
+    Algorithm::Rs256,
+    Algorithm::Rs384,
+    Algorithm::Rs512,
+    Algorithm::Ps256,
+    Algorithm::Ps384,
+    Algorithm::Ps512,
 ];
 
 /// A public key.
 pub(crate) struct Key {
     id: Option<String>,
     algorithms: Vec<Algorithm>,
-    key: DecodingKey,
+    key: PublicKey,
     /// Microsoft: the issuer, or its template, whose tokens the key signs.
     issuer: Option<String>,
 }
@@ -46,16 +51,16 @@ impl Key {
         }
         let (family, key) = match (text("kty"), text("crv")) {
             (Some("RSA"), _) => (&RSA[..], rsa(text("n"), text("e"))?),
-            (Some("EC"), Some("P-256")) => (&[Algorithm::ES256][..], ec(&text, 32)?),
-            (Some("EC"), Some("P-384")) => (&[Algorithm::ES384][..], ec(&text, 48)?),
-            (Some("OKP"), Some("Ed25519")) => (&[Algorithm::EdDSA][..], ed(text("x"))?),
+            (Some("EC"), Some("P-256")) => (&[Algorithm::Es256][..], ec(&text, 32)?),
+            (Some("EC"), Some("P-384")) => (&[Algorithm::Es384][..], ec(&text, 48)?),
+            (Some("OKP"), Some("Ed25519")) => (&[Algorithm::EdDsa][..], ed(text("x"))?),
             (Some("oct"), _) => return Err("the key is symmetric"),
             _ => return Err("the kind of key is not supported"),
         };
         let algorithms = match jwk.get("alg") {
             None => family.to_vec(),
             Some(named) => {
-                let named = named.as_str().and_then(algorithm);
+                let named = named.as_str().and_then(Algorithm::named);
                 let named = named.filter(|algorithm| family.contains(algorithm));
                 vec![named.ok_or("the key's alg does not fit it")?]
             }
@@ -82,18 +87,11 @@ impl Key {
         }
     }
 
-    fn verifies(&self, token: &Token<'_>, algorithm: Algorithm) -> bool {
-        let signed = token.signed.as_bytes();
-        jsonwebtoken::crypto::verify(token.signature, signed, &self.key, algorithm).unwrap_or(false)
-    }
-}
-
-/// An asymmetric signature algorithm by its name (RFC 7518 section 3.1, RFC 8037, RFC 9864).
-pub(crate) fn algorithm(name: &str) -> Option<Algorithm> {
-    match name {
-        "Ed25519" => Some(Algorithm::EdDSA),
-        "HS256" | "HS384" | "HS512" => None,
-        name => name.parse().ok(),
+    /// Whether the key signed the token by that algorithm, even if that is none of the key's.
+    pub(crate) fn verifies(&self, token: &Token<'_>, algorithm: Algorithm) -> bool {
+        bytes(Some(token.signature)).is_some_and(|signature| {
+            self.key.verifies(algorithm, token.signed.as_bytes(), &signature)
+        })
     }
 }
 
@@ -102,35 +100,46 @@ fn bytes(text: Option<&str>) -> Option<Vec<u8>> {
     base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(text?).ok()
 }
 
-fn rsa(n: Option<&str>, e: Option<&str>) -> Result<DecodingKey, &'static str> {
-    let (Some(mut n), Some(e)) = (bytes(n), bytes(e)) else {
+/// A number as RSA takes it. Some issuers put zeros before it, which RFC 7518 section 6.3.1 rules
+/// out but which change nothing.
+fn number(text: Option<&str>) -> Option<Vec<u8>> {
+    let mut number = bytes(text)?;
+    let zeros = number.iter().take_while(|byte| **byte == 0).count();
+    number.drain(..zeros);
+    Some(number)
+}
+
+fn rsa(n: Option<&str>, e: Option<&str>) -> Result<PublicKey, &'static str> {
+    let (Some(n), Some(e)) = (number(n), number(e)) else {
         return Err("the key's parts are not base64url");
     };
-    let zeros = n.iter().take_while(|byte| **byte == 0).count();
-    n.drain(..zeros);
     if !RSA_BYTES.contains(&n.len()) {
         return Err("an RSA key must have 2048 to 4096 bits");
     }
-    if e.is_empty() || e.len() > 4 {
+    // By 1, everything would be its own signature; even ones belong to no key.
+    let is_odd = e.last().is_some_and(|last| last % 2 == 1);
+    if !is_odd || e == [1] || e.len() > EXPONENT_BYTES_MAX {
         return Err("the RSA key's exponent can't be used");
     }
-    Ok(DecodingKey::from_rsa_raw_components(&n, &e))
+    Ok(PublicKey::Rsa(RsaPublicKeyComponents { n, e }))
 }
 
 fn ec<'a>(
     text: &impl Fn(&str) -> Option<&'a str>,
     length: usize,
-) -> Result<DecodingKey, &'static str> {
+) -> Result<PublicKey, &'static str> {
     let (Some(x), Some(y)) = (text("x"), text("y")) else { return Err("the key lacks x or y") };
-    if [x, y].iter().any(|part| bytes(Some(part)).is_none_or(|part| part.len() != length)) {
-        return Err("the key's parts have the wrong length");
+    match (bytes(Some(x)), bytes(Some(y))) {
+        (Some(x), Some(y)) if [&x, &y].iter().all(|part| part.len() == length) => {
+            Ok(PublicKey::Curve([vec![POINT_UNCOMPRESSED], x, y].concat()))
+        }
+        _ => Err("the key's parts have the wrong length"),
     }
-    DecodingKey::from_ec_components(x, y).map_err(|_| "the key's parts can't be read")
 }
 
-fn ed(x: Option<&str>) -> Result<DecodingKey, &'static str> {
+fn ed(x: Option<&str>) -> Result<PublicKey, &'static str> {
     match bytes(x) {
-        Some(x) if x.len() == 32 => Ok(DecodingKey::from_ed_der(&x)),
+        Some(x) if x.len() == 32 => Ok(PublicKey::Curve(x)),
         _ => Err("the key's part has the wrong length"),
     }
 }
@@ -173,7 +182,8 @@ impl KeySet {
         token: &Token<'_>,
         admits: impl Fn(&Key) -> bool,
     ) -> Result<Verdict, Error> {
-        let algorithm = algorithm(&token.header.alg).ok_or(Error::InvalidToken(ALGORITHM))?;
+        let algorithm =
+            Algorithm::named(&token.header.alg).ok_or(Error::InvalidToken(ALGORITHM))?;
         let id = token.header.kid.as_deref();
         let named: Vec<&Key> = self.keys.iter().filter(|key| key.fits(id) && admits(key)).collect();
         let fitting = named.iter().filter(|key| key.algorithms.contains(&algorithm));
@@ -212,10 +222,47 @@ mod tests {
         assert_eq!(allowed, [1, 1, 6]);
         let mut pinned = keys[2].jwk();
         pinned["alg"] = json!("PS256");
-        assert_eq!(read(&pinned).unwrap().algorithms, [Algorithm::PS256]);
+        assert_eq!(read(&pinned).unwrap().algorithms, [Algorithm::Ps256]);
         for alg in ["HS256", "ES256", "none", "RSA-OAEP"] {
             pinned["alg"] = json!(alg);
             assert!(read(&pinned).is_err(), "{alg}");
+        }
+    }
+
+    #[test]
+    fn an_rsa_key_has_a_fit_size_however_it_is_written() {
+        let padded = |text: &Value, zeros: usize| {
+            let mut number = vec![0; zeros];
+            number.extend(bytes(text.as_str()).unwrap());
+            json!(testing::encode_bytes(&number))
+        };
+        let signer = Signer::rsa("a");
+        let good = signer.jwk();
+        let text = signer.sign(&json!({"sub": "me"}));
+        let token = Token::read(&text, 4096).unwrap();
+        let mut jwk = good.clone();
+        jwk["n"] = padded(&good["n"], 1);
+        jwk["e"] = padded(&good["e"], 1);
+        assert!(read(&jwk).unwrap().verifies(&token, Algorithm::Rs256));
+        let of = |first: u8, length: usize| {
+            let mut number = vec![0xff; length];
+            number[0] = first;
+            json!(testing::encode_bytes(&number))
+        };
+        for (n, e, fits) in [
+            (of(0xff, 256), of(3, 1), true),
+            (of(0xff, 512), of(1, 4), true),
+            (of(0xff, 255), of(3, 1), false),
+            (of(0, 256), of(3, 1), false),
+            (of(0xff, 513), of(3, 1), false),
+            (of(0xff, 256), of(1, 5), false),
+            (of(0xff, 256), of(0, 1), false),
+            (of(0xff, 256), of(1, 1), false),
+            (of(0xff, 256), of(4, 1), false),
+            (of(0xfe, 256), json!(""), false),
+        ] {
+            let jwk = json!({"kty": "RSA", "n": n, "e": e});
+            assert_eq!(read(&jwk).is_ok(), fits, "{jwk}");
         }
     }
 

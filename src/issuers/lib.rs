@@ -3,6 +3,7 @@
 //! that it has just verified. Never reads a clock for a token's times: `now` is passed in.
 
 mod address;
+mod algorithm;
 mod apple;
 mod cache;
 mod claims;

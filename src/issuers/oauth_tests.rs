@@ -115,12 +115,12 @@ async fn somebody_signs_in() {
 
 #[tokio::test]
 async fn every_kind_of_key_can_sign() {
-    use jsonwebtoken::Algorithm;
+    use crate::algorithm::Algorithm;
     for signer in [
         Signer::ed25519("key"),
         Signer::rsa("key"),
-        Signer::rsa("key").with(Algorithm::PS256),
-        Signer::rsa("key").with(Algorithm::RS512),
+        Signer::rsa("key").with(Algorithm::Ps256),
+        Signer::rsa("key").with(Algorithm::Rs512),
     ] {
         let algorithm = signer.algorithm;
         let issuer = Issuer::start_with(signer).await;

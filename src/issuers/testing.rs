@@ -7,16 +7,24 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use domain::Timestamp;
-use jsonwebtoken::jwk::Jwk;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
 use parking_lot::Mutex;
+use ring::hmac;
 use ring::rand::{SecureRandom as _, SystemRandom};
-use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
+use ring::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256,
+    RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RSA_PSS_SHA256, RSA_PSS_SHA384, RSA_PSS_SHA512,
+    RsaEncoding, RsaKeyPair, RsaPublicKeyComponents,
+};
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
+use crate::algorithm::{Algorithm, NAMES};
+use crate::jwk::Key;
+use crate::jwt::Token;
 use crate::{Client, Options};
 
 /// The time that tests live at, in seconds.
@@ -42,7 +50,12 @@ pub(crate) fn client() -> Client {
 
 /// A part of a token.
 pub(crate) fn encode(value: &Value) -> String {
-    URL_SAFE_NO_PAD.encode(value.to_string())
+    encode_bytes(value.to_string().as_bytes())
+}
+
+/// Base64url, as everything in tokens and keys is written.
+pub(crate) fn encode_bytes(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
 }
 
 /// The same token with one letter of its signature changed.
@@ -52,20 +65,27 @@ pub(crate) fn tamper(token: &str) -> String {
     format!("{signed}.{first}{}", &signature[1..])
 }
 
+enum Pair {
+    Rsa(RsaKeyPair),
+    Ecdsa(EcdsaKeyPair),
+    Ed25519(Ed25519KeyPair),
+}
+
 /// A private key.
 pub(crate) struct Signer {
     id: String,
     pub(crate) algorithm: Algorithm,
-    der: Vec<u8>,
-    key: EncodingKey,
+    /// PKCS #8.
+    pub(crate) der: Vec<u8>,
+    pair: Pair,
 }
 
 impl Signer {
     pub(crate) fn es256(id: &str) -> Self {
-        let random = SystemRandom::new();
-        let der = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
-        let key = EncodingKey::from_ec_der(der.as_ref());
-        Self { id: id.to_owned(), algorithm: Algorithm::ES256, der: der.as_ref().to_vec(), key }
+        let (scheme, random) = (&ECDSA_P256_SHA256_FIXED_SIGNING, SystemRandom::new());
+        let der = EcdsaKeyPair::generate_pkcs8(scheme, &random).unwrap().as_ref().to_vec();
+        let pair = Pair::Ecdsa(EcdsaKeyPair::from_pkcs8(scheme, &der, &random).unwrap());
+        Self { id: id.to_owned(), algorithm: Algorithm::Es256, der, pair }
     }
 
     pub(crate) fn ed25519(id: &str) -> Self {
@@ -74,14 +94,16 @@ impl Signer {
         // The fixed head of such a key in PKCS #8 (RFC 8410 section 7).
         let mut der = vec![0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
         der.extend_from_slice(&seed);
-        let key = EncodingKey::from_ed_der(&der);
-        Self { id: id.to_owned(), algorithm: Algorithm::EdDSA, der, key }
+        let pair = Pair::Ed25519(Ed25519KeyPair::from_pkcs8_maybe_unchecked(&der).unwrap());
+        Self { id: id.to_owned(), algorithm: Algorithm::EdDsa, der, pair }
     }
 
     /// Always the same key: making one takes long.
     pub(crate) fn rsa(id: &str) -> Self {
-        let key = EncodingKey::from_rsa_pem(include_bytes!("testing_rsa.pem")).unwrap();
-        Self { id: id.to_owned(), algorithm: Algorithm::RS256, der: Vec::new(), key }
+        let pem = include_bytes!("testing_rsa.pem");
+        let der = PrivatePkcs8KeyDer::from_pem_slice(pem).unwrap().secret_pkcs8_der().to_vec();
+        let pair = Pair::Rsa(RsaKeyPair::from_pkcs8(&der).unwrap());
+        Self { id: id.to_owned(), algorithm: Algorithm::Rs256, der, pair }
     }
 
     pub(crate) fn with(mut self, algorithm: Algorithm) -> Self {
@@ -91,24 +113,32 @@ impl Signer {
 
     /// The public half, without `alg`.
     pub(crate) fn jwk(&self) -> Value {
-        let jwk = Jwk::from_encoding_key(&self.key, self.algorithm).unwrap();
-        let mut jwk = serde_json::to_value(jwk).unwrap();
-        let parts = jwk.as_object_mut().unwrap();
-        parts.remove("alg");
-        parts.insert("kid".to_owned(), json!(self.id));
-        jwk
+        match &self.pair {
+            Pair::Rsa(pair) => {
+                let RsaPublicKeyComponents::<Vec<u8>> { n, e } = pair.public().into();
+                let [n, e] = [n, e].map(|part| URL_SAFE_NO_PAD.encode(part));
+                json!({ "kty": "RSA", "n": n, "e": e, "kid": self.id })
+            }
+            Pair::Ecdsa(pair) => {
+                // After the byte that says that the point is not compressed.
+                let (x, y) = pair.public_key().as_ref()[1..].split_at(32);
+                let [x, y] = [x, y].map(|part| URL_SAFE_NO_PAD.encode(part));
+                json!({ "kty": "EC", "crv": "P-256", "x": x, "y": y, "kid": self.id })
+            }
+            Pair::Ed25519(pair) => {
+                let x = URL_SAFE_NO_PAD.encode(pair.public_key());
+                json!({ "kty": "OKP", "crv": "Ed25519", "x": x, "kid": self.id })
+            }
+        }
     }
 
     pub(crate) fn pem(&self) -> String {
-        let text = STANDARD.encode(&self.der);
-        let lines: Vec<&str> =
-            text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
-        let lines = lines.join("\n");
-        format!("-----BEGIN PRIVATE KEY-----\n{lines}\n-----END PRIVATE KEY-----\n")
+        pem(&self.der)
     }
 
     pub(crate) fn header(&self) -> Value {
-        json!({ "alg": format!("{:?}", self.algorithm), "kid": self.id, "typ": "JWT" })
+        let named = NAMES.iter().find(|(_, algorithm)| *algorithm == self.algorithm);
+        json!({ "alg": named.unwrap().0, "kid": self.id, "typ": "JWT" })
     }
 
     pub(crate) fn sign(&self, claims: &Value) -> String {
@@ -117,25 +147,55 @@ impl Signer {
 
     pub(crate) fn sign_with(&self, header: &Value, claims: &Value) -> String {
         let message = format!("{}.{}", encode(header), encode(claims));
-        let signature =
-            jsonwebtoken::crypto::sign(message.as_bytes(), &self.key, self.algorithm).unwrap();
-        format!("{message}.{signature}")
+        format!("{message}.{}", URL_SAFE_NO_PAD.encode(self.signature(message.as_bytes())))
+    }
+
+    fn signature(&self, message: &[u8]) -> Vec<u8> {
+        let random = SystemRandom::new();
+        match &self.pair {
+            Pair::Rsa(pair) => {
+                let mut signature = vec![0; pair.public().modulus_len()];
+                let padding = padding(self.algorithm);
+                pair.sign(padding, &random, message, &mut signature).unwrap();
+                signature
+            }
+            Pair::Ecdsa(pair) => pair.sign(&random, message).unwrap().as_ref().to_vec(),
+            Pair::Ed25519(pair) => pair.sign(message).as_ref().to_vec(),
+        }
     }
 
     pub(crate) fn verifies(&self, token: &str) -> bool {
-        let (message, signature) = token.rsplit_once('.').unwrap();
-        let jwk: Jwk = serde_json::from_value(self.jwk()).unwrap();
-        let key = DecodingKey::from_jwk(&jwk).unwrap();
-        jsonwebtoken::crypto::verify(signature, message.as_bytes(), &key, self.algorithm).unwrap()
+        let key = Key::read(self.jwk().as_object().unwrap()).unwrap();
+        key.verifies(&Token::read(token, token.len()).unwrap(), self.algorithm)
+    }
+}
+
+/// A private key's text.
+pub(crate) fn pem(der: &[u8]) -> String {
+    let text = STANDARD.encode(der);
+    let lines: Vec<&str> =
+        text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
+    let lines = lines.join("\n");
+    format!("-----BEGIN PRIVATE KEY-----\n{lines}\n-----END PRIVATE KEY-----\n")
+}
+
+fn padding(algorithm: Algorithm) -> &'static dyn RsaEncoding {
+    match algorithm {
+        Algorithm::Rs256 => &RSA_PKCS1_SHA256,
+        Algorithm::Rs384 => &RSA_PKCS1_SHA384,
+        Algorithm::Rs512 => &RSA_PKCS1_SHA512,
+        Algorithm::Ps256 => &RSA_PSS_SHA256,
+        Algorithm::Ps384 => &RSA_PSS_SHA384,
+        Algorithm::Ps512 => &RSA_PSS_SHA512,
+        other => panic!("{other:?} is not for RSA"),
     }
 }
 
 /// A token that uses something public as if it were a shared secret.
 pub(crate) fn sign_hs256(secret: &[u8], header: &Value, claims: &Value) -> String {
     let message = format!("{}.{}", encode(header), encode(claims));
-    let key = EncodingKey::from_secret(secret);
-    let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::HS256).unwrap();
-    format!("{message}.{signature}")
+    let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), message.as_bytes());
+    format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
 }
 
 /// What a server answers.

@@ -4,6 +4,7 @@
 pub mod binary;
 pub mod client;
 pub mod log;
+mod person;
 pub mod project;
 pub mod server;
 pub mod socket;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use client::{Answer, Client};
+pub use person::{Person, nobody};
 pub use project::{Project, events_of};
 pub use server::{ADMIN_KEY, Server, Setup};
 pub use socket::Socket;

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use harness::{Client, Project, Server, Setup, Socket, sse};
+use harness::{Client, Person, Project, Server, Setup, Socket, sse};
 
 /// Routes for the server's administrator only.
 const ADMIN_ONLY: [&str; 5] = [
@@ -46,7 +46,7 @@ async fn routes(server: &Server, project: &str) -> Vec<Route> {
                 pattern: pattern.clone(),
                 path: filled.collect::<Vec<_>>().join("/"),
                 body: operation["requestBody"].is_object(),
-                guarded: operation["responses"]["401"].is_object(),
+                guarded: operation["security"].as_array().is_some_and(|one| !one.is_empty()),
             });
         }
     }
@@ -131,7 +131,12 @@ async fn a_publishable_key_names_the_app_and_has_no_rights() {
         }
         let (status, code) = route.status(&publishable).await;
         let found = (status, code.as_str());
-        assert_eq!(found, (403, Some("forbidden")), "{} {}", route.method, route.pattern);
+        // A user's own things take a user.
+        let wanted = match route.pattern.contains("{project}/auth/") {
+            true if !route.pattern.ends_with("/inbox") => (401, Some("unauthorized")),
+            _ => (403, Some("forbidden")),
+        };
+        assert_eq!(found, wanted, "{} {}", route.method, route.pattern);
     }
 }
 
@@ -139,11 +144,9 @@ async fn a_publishable_key_names_the_app_and_has_no_rights() {
 async fn a_socket_or_stream_with_a_wrong_key_is_refused() {
     let (server, mine, other) = two_projects().await;
     let publishable = Project::key_of(&server.admin(), "other", "publishable").await;
-    for (token, code, close) in [
-        (mine.client.token(), "unauthorized", 4401),
-        ("hw_sk_nobody", "unauthorized", 4401),
-        (&*publishable, "forbidden", 4403),
-    ] {
+    for (token, code, close) in
+        [(mine.client.token(), "unauthorized", 4401), ("hw_sk_nobody", "unauthorized", 4401)]
+    {
         let wrong = Project { client: mine.client.with_token(token), ..other.clone() };
         let mut socket = Socket::open(&wrong).await.expect("a socket opens before it is asked");
         socket.send(&json!({"op": "hello", "token": token, "protocol": 1})).await;
@@ -151,9 +154,29 @@ async fn a_socket_or_stream_with_a_wrong_key_is_refused() {
         assert_eq!(error["code"], code, "{error}");
         let closed = socket.closed().await.map(|(code, _)| code);
         assert_eq!(closed, Some(close));
-        let status = if code == "forbidden" { 403 } else { 401 };
-        sse::refused(&wrong, "collection=d", status, code).await;
+        sse::refused(&wrong, "collection=d", 401, code).await;
     }
+    // An app's own key is let in, and sees nothing where no rule says so.
+    let app = Project { client: mine.client.with_token(&publishable), ..other.clone() };
+    let mut socket = Socket::connect(&app).await;
+    socket.subscribe("s", &json!({"collection": "d"}), None).await;
+    assert_eq!(socket.expect("error").await["code"], "forbidden");
+    sse::refused(&app, "collection=d", 403, "forbidden").await;
+}
+
+#[tokio::test]
+async fn a_user_of_one_project_is_nobody_in_another_on_every_route() {
+    let (server, mine, other) = two_projects().await;
+    let ann = Person::sign_up(&mine, "ann@example.com").await;
+    let before = other.events("").await.0;
+    for route in routes(&server, "other").await {
+        if !route.guarded || route.is_socket() {
+            continue;
+        }
+        let (status, code) = route.status(&ann.project.client).await;
+        assert_eq!((status, code.as_str()), (401, Some("unauthorized")), "{}", route.pattern);
+    }
+    assert_eq!(other.events("").await.0, before, "something was written");
 }
 
 #[tokio::test]

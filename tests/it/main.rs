@@ -14,6 +14,7 @@ mod isolation;
 mod limits;
 mod openapi;
 mod operations;
+mod people;
 mod realtime;
 mod rebuild;
 mod transactions;

@@ -39,7 +39,10 @@ impl From<Rejected> for Problem {
         let problem = Self::from(rejected.reason);
         match rejected.part {
             None => problem,
-            Some(Part::Write(index)) => problem.field(format!("/writes/{index}")),
+            Some(Part::Write(index)) => {
+                let within = problem.place().map(|field| format!("/data{field}"));
+                problem.field(format!("/writes/{index}{}", within.unwrap_or_default()))
+            }
             Some(Part::Read(index)) => problem.field(format!("/reads/{index}")),
         }
     }
@@ -64,7 +67,11 @@ impl From<Reason> for Problem {
             Reason::SessionNotFound => Self::new(Code::SessionEnded, text),
             Reason::ChallengeNotFound => Self::new(Code::InvalidCredentials, text),
             Reason::Denied => Self::new(Code::Forbidden, text),
-            Reason::FieldDenied(_) => Self::new(Code::Forbidden, text),
+            Reason::FieldDenied(ref field) => {
+                let name = field.trim_start_matches('/').replace('.', "/");
+                let pointer = format!("/{name}");
+                Self::new(Code::Forbidden, text).field(pointer)
+            }
             Reason::DocumentNotFound(..) => Self::new(Code::DocumentNotFound, text),
             Reason::DocumentExists { actual } => {
                 Self::new(Code::DocumentExists, text).actual_version(Some(actual))

@@ -4,12 +4,14 @@
 
 mod answer;
 mod directory;
+pub(crate) mod federated;
 mod profile;
 mod session;
 mod ways;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
 
 use auth::access_token::Cache;
 use auth::limits::Limits;
@@ -21,10 +23,10 @@ use messages::{Courier, Inbox, Mailer, Outbound, Queue, hooks};
 use parking_lot::RwLock;
 use vault::{Sealer, ServerKeys};
 
-pub(crate) use answer::{SessionBody, UserBody, level};
-pub(crate) use directory::Directory;
+pub(crate) use answer::{PasskeyBody, SessionBody, UserBody, level};
+pub(crate) use directory::{Directory, new_signing_key, secret_context};
 pub(crate) use profile::{Profile, field};
-pub(crate) use session::{How, Started};
+pub(crate) use session::{How, IMPERSONATION_SECONDS_MAX, Started};
 pub(crate) use ways::Way;
 
 use crate::error::{Code, Problem};
@@ -40,8 +42,9 @@ pub struct Options {
     pub server_keys: ServerKeys,
     /// Seals what is personal.
     pub sealer: Sealer,
-    /// Where clients reach the API: an absolute URL without a slash at its end.
-    pub public_url: String,
+    /// Where clients reach the API: an absolute URL without a slash at its end. `None` for the
+    /// address that the server is bound to.
+    pub public_url: Option<String>,
     /// Whether hooks and issuers may be at private addresses.
     pub allow_private: bool,
     /// What a password's hash costs.
@@ -58,7 +61,7 @@ pub struct Options {
 pub(crate) struct People {
     pub(crate) server_keys: ServerKeys,
     pub(crate) sealer: Sealer,
-    pub(crate) public_url: String,
+    public_url: OnceLock<String>,
     pub(crate) hasher: Hasher,
     pub(crate) limits: Limits,
     pub(crate) lockouts: Lockouts,
@@ -87,7 +90,7 @@ impl People {
         Ok(Self {
             server_keys: options.server_keys,
             sealer: options.sealer,
-            public_url: options.public_url,
+            public_url: options.public_url.map_or_else(OnceLock::new, OnceLock::from),
             hasher: Hasher::new(&options.password).map_err(|e| text(&e))?,
             limits: Limits::new(&options.limits),
             lockouts: Lockouts::new(LOCKOUTS_MAX),
@@ -121,7 +124,18 @@ impl People {
 
     /// The issuer of a project's access tokens: `iss`, and where its keys are published below.
     pub(crate) fn issuer(&self, id: &ProjectId) -> String {
-        format!("{}/v1/projects/{id}/auth", self.public_url)
+        let url = self.public_url.get().map_or("", String::as_str);
+        format!("{url}/v1/projects/{id}/auth")
+    }
+
+    /// Whether clients reach the API by TLS.
+    pub(crate) fn is_https(&self) -> bool {
+        self.public_url.get().is_some_and(|url| url.starts_with("https://"))
+    }
+
+    /// Says where the server is bound to, which is where it is reached unless it was told.
+    pub(crate) fn bound(&self, address: SocketAddr) {
+        self.public_url.get_or_init(|| format!("http://{address}"));
     }
 }
 

@@ -12,12 +12,16 @@ use uuid::Uuid;
 
 use super::directory::new_signing_key;
 use super::profile::field;
-use super::{Directory, Profile, SessionBody, UserBody, now};
+use super::{Directory, Profile, SessionBody, UserBody, level, now};
 use crate::call::Call;
 use crate::error::{Code, Problem};
 
 /// The most bytes of a `User-Agent` that are kept.
 const USER_AGENT_BYTES_MAX: usize = 256;
+
+/// How long an access token in somebody else's name is good at most, in seconds. Nobody gets to
+/// refresh it.
+pub(crate) const IMPERSONATION_SECONDS_MAX: u32 = 3600;
 
 /// How somebody showed who it is.
 #[derive(Debug, Clone)]
@@ -161,6 +165,24 @@ impl Call {
         Ok(SessionBody::new(token, refresh_token, (session_id, &session), user))
     }
 
+    /// A new access token of a session as it is now, how long it is good, and the session's level.
+    ///
+    /// Errors with `session-ended`.
+    pub(crate) async fn next_access_token(
+        &self,
+        project: &ProjectId,
+        id: &UserId,
+        session_id: &SessionId,
+    ) -> Result<(String, u32, String), Problem> {
+        let gone = || Problem::new(Code::SessionEnded, "the session has ended already");
+        let state = self.app.engine.user(project, id).await?.ok_or_else(gone)?;
+        let session = state.sessions.get(session_id).ok_or_else(gone)?;
+        let profile = self.app.people.profile(project, id, &state.user).await?;
+        let (token, expires_in) =
+            self.access_token(project, id, &state, &profile, (session_id, session)).await?;
+        Ok((token, expires_in, level(session.level)))
+    }
+
     async fn access_token(
         &self,
         project: &ProjectId,
@@ -175,7 +197,12 @@ impl Call {
         let extra = self.before_token(&directory, &body, session_id).await?;
         let texts = |names: &[String]| names.iter().map(CompactString::new).collect();
         let seconds = now().as_micros().div_euclid(1_000_000);
-        let expires_in = directory.config.sessions.access_token_seconds;
+        let expires_in = match session.impersonator {
+            Some(_) => {
+                directory.config.sessions.access_token_seconds.min(IMPERSONATION_SECONDS_MAX)
+            }
+            None => directory.config.sessions.access_token_seconds,
+        };
         let mut claims = state.user.claims.clone();
         claims.extend(extra);
         let claims = Claims {
@@ -252,7 +279,7 @@ impl Call {
     }
 
     /// What a session is used from.
-    fn client(&self) -> Value {
+    pub(crate) fn client(&self) -> Value {
         let agent = self.headers().get(actix_web::http::header::USER_AGENT);
         let agent = agent
             .and_then(|value| value.to_str().ok())

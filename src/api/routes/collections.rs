@@ -165,6 +165,7 @@ pub(crate) async fn put(mut call: Call) -> Answer {
     let settings: CollectionSettings = body::parse(&body)?;
     settings.check()?;
     let config = CollectionConfig::from(settings);
+    check_rules(&config)?;
     let command = ProjectCommand::ConfigureCollection {
         collection: collection.clone(),
         config: config.clone(),
@@ -249,6 +250,22 @@ pub(crate) async fn delete(call: Call) -> Answer {
     answer::committed(HttpResponse::new(StatusCode::NO_CONTENT), &written)
 }
 
+/// Errors with `invalid-body` and the place in a rule that can't be used.
+pub(super) fn check_rules(config: &CollectionConfig) -> Result<access::Rules, Problem> {
+    let compiled = access::Rules::compile(&engine::access::source(config));
+    compiled.map_err(|error| {
+        let pointer =
+            match error.rule.strip_prefix("fields/").and_then(|rest| rest.rsplit_once('/')) {
+                Some((name, way)) => {
+                    format!("/fields/{}/{way}", name.replace('~', "~0").replace('/', "~1"))
+                }
+                None => format!("/rules/{}", error.rule),
+            };
+        let detail = format!("{}:{}: {}", error.line, error.column, error.message);
+        Problem::body(pointer, detail)
+    })
+}
+
 impl CollectionBody {
     fn configured(name: CollectionName, state: &CollectionState) -> Self {
         Self {
@@ -276,7 +293,8 @@ impl CollectionBody {
 }
 
 impl CollectionSettings {
-    fn check(&self) -> Result<(), Problem> {
+    /// Errors with `invalid-body` and a pointer to what is out of bounds.
+    pub(super) fn check(&self) -> Result<(), Problem> {
         let Rules { read, list, create, update, delete } = &self.rules;
         let rules = [
             ("read", read),

@@ -4,19 +4,20 @@ use actix_web::http::StatusCode;
 use bytes::Bytes;
 use domain::documents::{ExpectedVersion, Op, ReadCheck, Write};
 use domain::json::Limits;
-use domain::{CollectionName, DocumentId, Recorded, command};
+use domain::{CollectionName, DocumentId, Recorded};
 use engine::Document;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::documents::{DocumentBody, new_id};
+use super::documents::{DocumentBody, new_id, seen};
 use super::page::{write_items, write_position_field};
 use crate::answer::{self, Answer};
 use crate::body::{self, JSON};
 use crate::call::Call;
 use crate::document::{write_document, write_text};
-use crate::error::Problem;
+use crate::error::{Code, Problem};
+use crate::recording;
 
 /// A transaction.
 #[derive(Deserialize, ToSchema)]
@@ -113,7 +114,7 @@ pub(crate) struct CommitResult {
     responses((status = 200, description = "Everything is written.", body = CommitResults)),
 )]
 pub(crate) async fn commit(mut call: Call) -> Answer {
-    let scope = call.past_rules().await?;
+    let scope = call.scope().await?;
     call.query(&[])?;
     let body = call.body(JSON).await?;
     let commit: Commit<'_> = body::parse(&body)?;
@@ -131,11 +132,19 @@ pub(crate) async fn commit(mut call: Call) -> Answer {
         writes.push(write.into_write(index, limits)?);
     }
     let reads = commit.reads.into_iter().map(CommitRead::into_check).collect();
-    let command = command::Body::Documents { writes, reads };
-    let written = call.submit(scope.project, &scope.principal, command, &body).await?;
+    let written = recording::submit(&call, &scope, writes, reads, &body).await?;
     let mut results = Vec::with_capacity(ops.len());
     for (recorded, op) in written.events.iter().zip(ops) {
-        results.push((recorded, op, Document::after(recorded)?));
+        let document = match Document::after(recorded)? {
+            Some(document) => {
+                let (name, _) = recorded.event.stream.as_document().unwrap_or_default();
+                let collection = CollectionName::new(name)
+                    .map_err(|e| Problem::new(Code::Internal, "not a document").because(e))?;
+                Some(seen(&call, &scope, &collection, document).await?)
+            }
+            None => None,
+        };
+        results.push((recorded, op, document));
     }
     let mut out = vec![b'{'];
     write_items(&mut out, "results", &results, |out, (recorded, op, document)| {

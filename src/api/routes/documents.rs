@@ -7,7 +7,8 @@ use actix_web::http::StatusCode;
 use actix_web::http::header;
 use domain::documents::{CREATED, ExpectedVersion, Op, Write};
 use domain::rejected::Reason;
-use domain::{CollectionName, DocumentId, ProjectId, Timestamp, command};
+use domain::{CollectionName, DocumentId, ProjectId, Timestamp};
+use engine::access::Viewer;
 use engine::{Committed, Document};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -22,6 +23,7 @@ use crate::caller::Scope;
 use crate::condition;
 use crate::document::write_document;
 use crate::error::{Code, Problem};
+use crate::recording;
 
 /// A document.
 #[derive(Serialize, Deserialize, ToSchema)]
@@ -67,7 +69,7 @@ pub(crate) struct DocumentPage {
     responses((status = 201, description = "The new document.", body = DocumentBody)),
 )]
 pub(crate) async fn create(mut call: Call) -> Answer {
-    let scope = call.past_rules().await?;
+    let scope = call.scope().await?;
     let collection = call.collection()?;
     let (id, expected) = match call.query(&["id"])?.id("id", DocumentId::new)? {
         Some(id) => (id, ExpectedVersion::Any),
@@ -77,8 +79,8 @@ pub(crate) async fn create(mut call: Call) -> Answer {
     let op = Op::Create(data(&call, &body)?);
     let write = Write { collection: collection.clone(), id, op, expected };
     let project = scope.project.clone();
-    let written = submit(&call, scope, write, &body).await?;
-    let document = after(&written)?;
+    let written = submit(&call, &scope, write, &body).await?;
+    let document = after(&call, &scope, &collection, &written).await?;
     let mut response = answer::document(StatusCode::CREATED, &document);
     let location = answer::text(&path(&project, &collection, &document.id));
     response.headers_mut().insert(header::LOCATION, location);
@@ -99,14 +101,31 @@ pub(crate) async fn create(mut call: Call) -> Answer {
     ),
 )]
 pub(crate) async fn get(call: Call) -> Answer {
-    let scope = call.reading().await?;
+    let scope = call.reading_by_rules().await?;
     let (collection, id) = (call.collection()?, call.document()?);
     let as_of = call.query(&["asOf"])?.as_of()?;
     let engine = &call.app.engine;
+    let viewer = scope.viewer(&collection);
     let found = engine.document(&scope.project, &collection, &id, as_of).await?;
-    let Some(document) = found else {
-        return Err(Reason::DocumentNotFound(collection, id).into());
+    if as_of.is_some() {
+        check_seen_now(&call, &scope, &viewer, (&collection, &id)).await?;
+    }
+    let at = found.as_ref().map(|document| document.position);
+    let (document, is_allowed) = match found {
+        Some(document) => {
+            let seen = engine.see(&scope.project, &viewer, document).await?;
+            let is_seen = seen.is_some();
+            (seen, is_seen)
+        }
+        None => (None, engine.may_know_of_none(&scope.project, &viewer).await?),
     };
+    if as_of.is_none() {
+        recording::read(&call, &scope, (&collection, &id), at, is_allowed);
+    }
+    if !is_allowed {
+        return Err(Reason::Denied.into());
+    }
+    let document = document.ok_or(Reason::DocumentNotFound(collection, id))?;
     if condition::has_version(call.headers(), document.version)? {
         let mut response = HttpResponse::new(StatusCode::NOT_MODIFIED);
         response.headers_mut().insert(header::ETAG, condition::etag(document.version));
@@ -132,17 +151,18 @@ pub(crate) async fn get(call: Call) -> Answer {
     ),
 )]
 pub(crate) async fn put(mut call: Call) -> Answer {
-    let scope = call.past_rules().await?;
+    let scope = call.scope().await?;
     let (collection, id) = (call.collection()?, call.document()?);
     call.query(&[])?;
     let expected = condition::if_match_or_none(call.headers())?;
     let body = call.body(JSON).await?;
     let op = Op::Replace(data(&call, &body)?);
-    let write = Write { collection, id, op, expected };
-    let written = submit(&call, scope, write, &body).await.map_err(Problem::of_precondition)?;
+    let write = Write { collection: collection.clone(), id, op, expected };
+    let written = submit(&call, &scope, write, &body).await.map_err(Problem::of_precondition)?;
     let was_created = written.events.last().is_some_and(|last| last.event.kind == CREATED);
     let status = if was_created { StatusCode::CREATED } else { StatusCode::OK };
-    answer::committed(answer::document(status, &after(&written)?), &written)
+    let document = after(&call, &scope, &collection, &written).await?;
+    answer::committed(answer::document(status, &document), &written)
 }
 
 /// Merges into a document by RFC 7396: `null` takes a field away, arrays are replaced.
@@ -158,15 +178,16 @@ pub(crate) async fn put(mut call: Call) -> Answer {
     responses((status = 200, description = "The document, changed.", body = DocumentBody)),
 )]
 pub(crate) async fn patch(mut call: Call) -> Answer {
-    let scope = call.past_rules().await?;
+    let scope = call.scope().await?;
     let (collection, id) = (call.collection()?, call.document()?);
     call.query(&[])?;
     let expected = condition::if_match(call.headers())?;
     let body = call.body(MERGE_PATCH).await?;
     let op = Op::Patch(data(&call, &body)?);
-    let write = Write { collection, id, op, expected };
-    let written = submit(&call, scope, write, &body).await.map_err(Problem::of_precondition)?;
-    answer::committed(answer::document(StatusCode::OK, &after(&written)?), &written)
+    let write = Write { collection: collection.clone(), id, op, expected };
+    let written = submit(&call, &scope, write, &body).await.map_err(Problem::of_precondition)?;
+    let document = after(&call, &scope, &collection, &written).await?;
+    answer::committed(answer::document(StatusCode::OK, &document), &written)
 }
 
 /// Deletes a document. Its history stays.
@@ -178,12 +199,12 @@ pub(crate) async fn patch(mut call: Call) -> Answer {
     responses((status = 204, description = "The document is deleted.")),
 )]
 pub(crate) async fn delete(call: Call) -> Answer {
-    let scope = call.past_rules().await?;
+    let scope = call.scope().await?;
     let (collection, id) = (call.collection()?, call.document()?);
     call.query(&[])?;
     let expected = condition::if_match(call.headers())?;
     let write = Write { collection, id, op: Op::Delete, expected };
-    let written = submit(&call, scope, write, &[]).await.map_err(Problem::of_precondition)?;
+    let written = submit(&call, &scope, write, &[]).await.map_err(Problem::of_precondition)?;
     answer::committed(HttpResponse::new(StatusCode::NO_CONTENT), &written)
 }
 
@@ -201,14 +222,19 @@ pub(crate) async fn delete(call: Call) -> Answer {
     responses((status = 200, description = "A page of documents.", body = DocumentPage)),
 )]
 pub(crate) async fn list(call: Call) -> Answer {
-    let scope = call.reading().await?;
+    let scope = call.reading_by_rules().await?;
     let collection = call.collection()?;
+    let viewer = scope.list_viewer(&collection)?;
     let query = call.query(&["limit", "cursor", "asOf"])?;
     let limit = query.limit(call.app.options.page_max)?;
     let after = query.id("cursor", DocumentId::new)?;
     let as_of = query.as_of()?;
     let engine = &call.app.engine;
-    let page = engine.documents(&scope.project, &collection, after.as_ref(), limit, as_of).await?;
+    let after = after.as_ref();
+    let page = engine.documents(&scope.project, &collection, &viewer, after, limit, as_of).await?;
+    if as_of.is_none() {
+        recording::list(&call, &scope, &collection, &page);
+    }
     let mut body = vec![b'{'];
     write_items(&mut body, "documents", &page.documents, write_document);
     write_cursor(&mut body, page.next.as_ref().map(DocumentId::as_str));
@@ -236,17 +262,59 @@ fn data(call: &Call, body: &[u8]) -> Result<bytes::Bytes, Problem> {
 /// Hands one write to the writer.
 pub(super) async fn submit(
     call: &Call,
-    scope: Scope,
+    scope: &Scope,
     write: Write,
     body: &[u8],
 ) -> Result<Committed, Problem> {
-    let command = command::Body::Documents { writes: vec![write], reads: Vec::new() };
-    let written = call.submit(scope.project, &scope.principal, command, body).await;
+    let written = recording::submit(call, scope, vec![write], Vec::new(), body).await;
     written.map_err(Problem::of_single_write)
 }
 
-/// The document that a write left behind.
-pub(super) fn after(written: &Committed) -> Result<Document, Problem> {
+/// What the caller sees of the document that a write left behind.
+pub(super) async fn after(
+    call: &Call,
+    scope: &Scope,
+    collection: &CollectionName,
+    written: &Committed,
+) -> Result<Document, Problem> {
     let last = written.events.last().map(|last| Document::after(last)).transpose()?;
-    last.flatten().ok_or_else(|| Problem::new(Code::Internal, "the write left no document"))
+    let none = || Problem::new(Code::Internal, "the write left no document");
+    seen(call, scope, collection, last.flatten().ok_or_else(none)?).await
+}
+
+/// What the caller sees of a document that it has just written: without its data, if it may write
+/// but not read.
+pub(super) async fn seen(
+    call: &Call,
+    scope: &Scope,
+    collection: &CollectionName,
+    document: Document,
+) -> Result<Document, Problem> {
+    let viewer = scope.viewer(collection);
+    if viewer.is_past_rules() {
+        return Ok(document);
+    }
+    let unseen = Document { data: bytes::Bytes::from_static(b"{}"), ..document.clone() };
+    let seen = call.app.engine.see(&scope.project, &viewer, document).await?;
+    Ok(seen.unwrap_or(unseen))
+}
+
+/// What was is shown to nobody who may not see what is.
+pub(super) async fn check_seen_now(
+    call: &Call,
+    scope: &Scope,
+    viewer: &Viewer,
+    (collection, id): (&CollectionName, &DocumentId),
+) -> Result<(), Problem> {
+    if viewer.is_past_rules() {
+        return Ok(());
+    }
+    let engine = &call.app.engine;
+    let Some(now) = engine.document(&scope.project, collection, id, None).await? else {
+        return Ok(());
+    };
+    let at = now.position;
+    let is_seen = engine.see(&scope.project, viewer, now).await?.is_some();
+    recording::read(call, scope, (collection, id), Some(at), is_seen);
+    if is_seen { Ok(()) } else { Err(Reason::Denied.into()) }
 }

@@ -1,22 +1,26 @@
 //! A document's past: its versions, newest first, and the way back to one of them.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use actix_web::http::StatusCode;
+use bytes::Bytes;
 use domain::Recorded;
 use domain::Timestamp;
-use domain::documents::{DocumentEvent, Op, Write};
+use domain::documents::{Op, Write};
 use domain::rejected::Reason;
-use engine::Error;
+use engine::Document;
+use engine::access::Viewer;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::documents::{DocumentBody, after, submit};
+use super::documents::{DocumentBody, after, check_seen_now, submit};
 use super::page::{write_items, write_position_field};
 use crate::answer::{self, Answer};
 use crate::body::{self, JSON};
 use crate::call::Call;
+use crate::caller::Scope;
 use crate::condition;
 use crate::document::{write_string, write_text};
 use crate::error::{Code, Problem};
@@ -71,8 +75,10 @@ pub(crate) struct Restore {
     responses((status = 200, description = "Versions.", body = History)),
 )]
 pub(crate) async fn list(call: Call) -> Answer {
-    let scope = call.reading().await?;
+    let scope = call.reading_by_rules().await?;
     let (collection, id) = (call.collection()?, call.document()?);
+    let viewer = scope.viewer(&collection);
+    check_seen_now(&call, &scope, &viewer, (&collection, &id)).await?;
     let query = call.query(&["limit", "before"])?;
     let limit = query.limit(call.app.options.page_max)?;
     let before = query.get("before").map(|text| match text.parse() {
@@ -83,22 +89,21 @@ pub(crate) async fn list(call: Call) -> Answer {
     let engine = &call.app.engine;
     let events = engine.history(&scope.project, &collection, &id, before, limit).await?;
     let Some(oldest) = events.last() else {
+        if !engine.may_know_of_none(&scope.project, &viewer).await? {
+            return Err(Reason::Denied.into());
+        }
         if before.is_none() {
             return Err(Reason::DocumentNotFound(collection, id).into());
         }
         return answer::json(StatusCode::OK, &History { versions: Vec::new(), next: None });
     };
     let next = Some(oldest.event.stream_version).filter(|version| *version > 1);
-    let mut failure = None;
-    let mut body = vec![b'{'];
-    write_items(&mut body, "versions", &events, |out, recorded| {
-        if let Err(error) = write_version(out, recorded) {
-            failure = Some(error);
-        }
-    });
-    if let Some(error) = failure {
-        return Err(error.into());
+    let versions = versions(&call, &scope, &viewer, &events).await?;
+    if versions.is_empty() && before.is_none() {
+        return Err(Reason::Denied.into());
     }
+    let mut body = vec![b'{'];
+    write_items(&mut body, "versions", &versions, write_version);
     body.extend_from_slice(b",\"next\":");
     match next {
         Some(next) => write_text(&mut body, format_args!("{next}}}")),
@@ -107,19 +112,41 @@ pub(crate) async fn list(call: Call) -> Answer {
     Ok(answer::json_bytes(StatusCode::OK, body))
 }
 
-fn write_version(out: &mut Vec<u8>, recorded: &Recorded) -> Result<(), Error> {
-    let event = &recorded.event;
-    let decoded = DocumentEvent::decode(event).map_err(|e| Error::Corrupt(e.to_string()))?;
+/// One version, as far as the caller sees it: without data where it was a deletion.
+struct Seen {
+    recorded: Arc<Recorded>,
+    data: Option<Bytes>,
+}
+
+/// Those of the versions that the caller sees. A deletion is seen by who sees what was deleted.
+async fn versions(
+    call: &Call,
+    scope: &Scope,
+    viewer: &Viewer,
+    events: &[Arc<Recorded>],
+) -> Result<Vec<Seen>, Problem> {
+    let mut versions = Vec::with_capacity(events.len());
+    for recorded in events {
+        let (document, is_deletion) = Document::about(recorded)?;
+        let document = call.app.engine.see(&scope.project, viewer, document).await?;
+        versions.extend(document.map(|document| Seen {
+            recorded: Arc::clone(recorded),
+            data: (!is_deletion).then_some(document.data),
+        }));
+    }
+    Ok(versions)
+}
+
+fn write_version(out: &mut Vec<u8>, seen: &Seen) {
+    let event = &seen.recorded.event;
     write_text(out, format_args!("{{\"version\":{}", event.stream_version));
-    write_position_field(out, "position", recorded.position);
+    write_position_field(out, "position", seen.recorded.position);
     write_text(out, format_args!(",\"time\":\"{}\",\"actor\":", event.time));
     write_string(out, &event.actor.to_string());
     write_text(out, format_args!(",\"event\":\"{}\",\"type\":\"{}\"", event.id, event.kind));
     out.extend_from_slice(b",\"data\":");
-    let data = decoded.as_ref().and_then(DocumentEvent::data);
-    out.extend_from_slice(data.map_or(b"null", |data| data));
+    out.extend_from_slice(seen.data.as_deref().unwrap_or(b"null"));
     out.push(b'}');
-    Ok(())
 }
 
 /// Makes a document what it was at an earlier version. This is a change like any other: nothing is
@@ -133,14 +160,26 @@ fn write_version(out: &mut Vec<u8>, recorded: &Recorded) -> Result<(), Error> {
     responses((status = 200, description = "The document, restored.", body = DocumentBody)),
 )]
 pub(crate) async fn restore(mut call: Call) -> Answer {
-    let scope = call.past_rules().await?;
+    let scope = call.scope().await?;
     let (collection, id) = (call.collection()?, call.document()?);
     call.query(&[])?;
     let expected = condition::if_match(call.headers())?;
     let body = call.body(JSON).await?;
     let Restore { version } = body::parse(&body)?;
     let engine = &call.app.engine;
+    let viewer = scope.viewer(&collection);
+    check_seen_now(&call, &scope, &viewer, (&collection, &id)).await?;
     let found = engine.version(&scope.project, &collection, &id, version).await?;
+    if !viewer.is_past_rules() {
+        let seen = match &found {
+            Some(recorded) => {
+                let (document, _) = Document::about(recorded)?;
+                engine.see(&scope.project, &viewer, document).await?.is_some()
+            }
+            None => engine.may_know_of_none(&scope.project, &viewer).await?,
+        };
+        seen.then_some(()).ok_or(Reason::Denied)?;
+    }
     let recorded = found.ok_or_else(|| {
         Problem::new(Code::VersionNotFound, format!("there is no version {version}"))
             .field("/version")
@@ -150,7 +189,8 @@ pub(crate) async fn restore(mut call: Call) -> Answer {
         Problem::new(Code::VersionWasDeletion, detail).field("/version")
     })?;
     let op = Op::Restore { version, data: document.data };
-    let write = Write { collection, id, op, expected };
-    let written = submit(&call, scope, write, &body).await.map_err(Problem::of_precondition)?;
-    answer::committed(answer::document(StatusCode::OK, &after(&written)?), &written)
+    let write = Write { collection: collection.clone(), id, op, expected };
+    let written = submit(&call, &scope, write, &body).await.map_err(Problem::of_precondition)?;
+    let document = after(&call, &scope, &collection, &written).await?;
+    answer::committed(answer::document(StatusCode::OK, &document), &written)
 }

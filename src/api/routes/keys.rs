@@ -3,7 +3,8 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use domain::projects::{KeyKind, ProjectCommand, ProjectEvent};
+use domain::projects::{Key, KeyKind, ProjectCommand, ProjectEvent};
+use domain::rejected::Reason;
 use domain::{KeyId, Timestamp, command};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -12,7 +13,7 @@ use uuid::Uuid;
 use crate::answer::{self, Answer};
 use crate::body::{self, JSON};
 use crate::call::Call;
-use crate::caller;
+use crate::caller::{self, Scope};
 use crate::error::{Code, Problem};
 
 /// The longest name, in characters.
@@ -21,6 +22,27 @@ const NAME_CHARS_MAX: usize = 200;
 const RANDOM_CHARS: usize = 36;
 /// Characters at a key's end that are kept to tell keys apart.
 const HINT_CHARS: usize = 4;
+
+/// What a secret key can be bound to.
+const SCOPES: [&str; 13] = [
+    "documents:read",
+    "documents:write",
+    "collections:read",
+    "collections:write",
+    "users:read",
+    "users:write",
+    "sign-in:read",
+    "sign-in:write",
+    "keys:read",
+    "keys:write",
+    "events:read",
+    "project:read",
+    "project:write",
+];
+/// How long a key's earlier text is taken after a rotation, in seconds, where nothing is said.
+const GRACE_SECONDS: u32 = 3600;
+/// The same at most: a week.
+const GRACE_SECONDS_MAX: u32 = 7 * 24 * 3600;
 
 /// What a key may do.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
@@ -42,6 +64,27 @@ pub(crate) struct NewKey {
     /// For people.
     #[schema(min_length = 1, max_length = 200)]
     name: String,
+    /// What a secret key is bound to; everything is open to it when absent. `documents:read`,
+    /// `documents:write`, `collections:read`, `collections:write`, `users:read`, `users:write`,
+    /// `sign-in:read`, `sign-in:write`, `keys:read`, `keys:write`, `events:read`, `project:read`
+    /// and `project:write`; to write does not include to read.
+    #[serde(default)]
+    #[schema(min_items = 1, max_items = 13)]
+    scopes: Option<Vec<String>>,
+}
+
+/// How to give a key another text.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Rotation {
+    /// For how long the text before is taken as well, in seconds.
+    #[serde(default = "grace_seconds")]
+    #[schema(maximum = 604_800)]
+    grace_seconds: u32,
+}
+
+fn grace_seconds() -> u32 {
+    GRACE_SECONDS
 }
 
 /// A key, without its text.
@@ -61,6 +104,14 @@ pub(crate) struct KeyBody {
     /// When it was made.
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
+    /// What it is bound to; everything is open to a secret key that is bound to nothing.
+    scopes: Vec<String>,
+    /// When its text was last changed.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    rotated_at: Option<Timestamp>,
+    /// When it was last used; noted once a day.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    used_at: Option<Timestamp>,
 }
 
 /// A new key, with its text.
@@ -108,12 +159,14 @@ pub(crate) async fn create(mut call: Call) -> Answer {
     let scope = call.past_rules().await?;
     call.query(&[])?;
     let body = call.body(JSON).await?;
-    let NewKey { kind, name } = body::parse(&body)?;
+    let NewKey { kind, name, scopes } = body::parse(&body)?;
     let count = name.chars().count();
     if !(1..=NAME_CHARS_MAX).contains(&count) {
         let detail = format!("expected 1 to {NAME_CHARS_MAX} characters, has {count}");
         return Err(Problem::body("/name", detail));
     }
+    let scopes = checked_scopes(kind, scopes)?;
+    check_grant(&scope, kind.into(), &scopes)?;
     let text = random_key(kind)?;
     let key_id = KeyId::new(&Uuid::now_v7().to_string())
         .map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
@@ -122,8 +175,8 @@ pub(crate) async fn create(mut call: Call) -> Answer {
         kind: kind.into(),
         name,
         hash: caller::key_hash(&text),
-        hint: text[text.len() - HINT_CHARS..].to_owned(),
-        scopes: Vec::new(),
+        hint: hint(&text),
+        scopes,
     });
     let written = call.submit(scope.project, &scope.principal, command, &body).await?;
     let key = Some(text).filter(|_| !written.replayed);
@@ -131,12 +184,16 @@ pub(crate) async fn create(mut call: Call) -> Answer {
         let decoded = ProjectEvent::decode(&recorded.event);
         (recorded.event.time, decoded)
     });
-    let Some((created_at, Ok(Some(ProjectEvent::KeyCreated { key_id, kind, name, hint, .. })))) =
-        created
+    let Some((
+        created_at,
+        Ok(Some(ProjectEvent::KeyCreated { key_id: id, kind, name, hint, scopes, .. })),
+    )) = created
     else {
         return Err(Problem::new(Code::Internal, "the write made no key"));
     };
-    let about = KeyBody { id: key_id, kind: kind.into(), name, hint, created_at };
+    let kind = kind.into();
+    let about =
+        KeyBody { id, kind, name, hint, created_at, scopes, rotated_at: None, used_at: None };
     let response = answer::json(StatusCode::CREATED, &CreatedKey { about, key })?;
     answer::committed(response, &written)
 }
@@ -149,14 +206,43 @@ pub(crate) async fn create(mut call: Call) -> Answer {
 pub(crate) async fn list(call: Call) -> Answer {
     let scope = call.reading().await?;
     call.query(&[])?;
-    let keys = scope.live.state.keys.iter().map(|(id, key)| KeyBody {
-        id: id.clone(),
-        kind: key.kind.into(),
-        name: key.name.clone(),
-        hint: key.hint.clone(),
-        created_at: key.created_at,
-    });
+    let keys = scope.live.state.keys.iter().map(|(id, key)| KeyBody::of(id, key));
     answer::json(StatusCode::OK, &Keys { keys: keys.collect() })
+}
+
+/// Gives a key another text, which is in this answer and nowhere else; what it may do stays.
+#[utoipa::path(
+    post, path = "/v1/projects/{project}/keys/{key}/rotate", operation_id = "rotateKey",
+    tag = "projects",
+    request_body(content = Rotation),
+    responses((status = 200, description = "The key with its new text.", body = CreatedKey)),
+)]
+pub(crate) async fn rotate(mut call: Call) -> Answer {
+    let scope = call.past_rules().await?;
+    let key_id = call.key()?;
+    call.query(&[])?;
+    let body = call.body(JSON).await?;
+    let Rotation { grace_seconds } = body::parse(&body)?;
+    if grace_seconds > GRACE_SECONDS_MAX {
+        let detail = format!("expected 0 to {GRACE_SECONDS_MAX}");
+        return Err(Problem::body("/graceSeconds", detail));
+    }
+    let known = scope.live.state.keys.get(&key_id);
+    let known = known.cloned().ok_or_else(|| Reason::KeyNotFound(key_id.clone()))?;
+    check_grant(&scope, known.kind, &known.scopes)?;
+    let text = random_key(known.kind.into())?;
+    let (hash, hint) = (caller::key_hash(&text), hint(&text));
+    let command = ProjectCommand::RotateKey { key_id: key_id.clone(), hash, hint, grace_seconds };
+    let command = command::Body::Project(command);
+    let written = call.submit(scope.project, &scope.principal, command, &body).await?;
+    let rotated = written.events.first().map(|recorded| &recorded.event);
+    let rotated = rotated.map(|event| (event.time, ProjectEvent::decode(event)));
+    let Some((at, Ok(Some(ProjectEvent::KeyRotated { hint, .. })))) = rotated else {
+        return Err(Problem::new(Code::Internal, "the write rotated no key"));
+    };
+    let about = KeyBody { hint, rotated_at: Some(at), ..KeyBody::of(&key_id, &known) };
+    let key = Some(text).filter(|_| !written.replayed);
+    answer::committed(answer::json(StatusCode::OK, &CreatedKey { about, key })?, &written)
 }
 
 /// Revokes a key, at once.
@@ -172,6 +258,64 @@ pub(crate) async fn delete(call: Call) -> Answer {
     let command = command::Body::Project(ProjectCommand::RevokeKey { key_id });
     let written = call.submit(scope.project, &scope.principal, command, &[]).await?;
     answer::committed(HttpResponse::new(StatusCode::NO_CONTENT), &written)
+}
+
+impl KeyBody {
+    fn of(id: &KeyId, key: &Key) -> Self {
+        Self {
+            id: id.clone(),
+            kind: key.kind.into(),
+            name: key.name.clone(),
+            hint: key.hint.clone(),
+            created_at: key.created_at,
+            scopes: key.scopes.clone(),
+            rotated_at: key.rotated_at,
+            used_at: key.used_at,
+        }
+    }
+}
+
+/// The scopes of a new key, each once.
+///
+/// Errors with `invalid-body` for what is none, and for a list of none: it would bind to nothing.
+fn checked_scopes(kind: Kind, scopes: Option<Vec<String>>) -> Result<Vec<String>, Problem> {
+    let Some(mut scopes) = scopes else { return Ok(Vec::new()) };
+    if let Some(bad) = scopes.iter().position(|scope| !SCOPES.contains(&scope.as_str())) {
+        let detail = format!("no such scope; there are {}", SCOPES.join(", "));
+        return Err(Problem::body(format!("/scopes/{bad}"), detail));
+    }
+    match kind {
+        Kind::Publishable => Err(Problem::body("/scopes", "a publishable key has no scopes")),
+        Kind::Secret if scopes.is_empty() => {
+            let detail = "leave scopes away for a key that everything is open to";
+            Err(Problem::body("/scopes", detail))
+        }
+        Kind::Secret => {
+            scopes.sort_unstable();
+            scopes.dedup();
+            Ok(scopes)
+        }
+    }
+}
+
+/// Errors with `forbidden` when the caller would get hold of a key that opens more than its own.
+fn check_grant(scope: &Scope, kind: KeyKind, scopes: &[String]) -> Result<(), Problem> {
+    let Some(own) = scope.bounds().filter(|_| kind == KeyKind::Secret) else { return Ok(()) };
+    if scopes.is_empty() {
+        let detail = "this key has scopes, so it can't give a key without";
+        return Err(Problem::new(Code::Forbidden, detail));
+    }
+    match scopes.iter().find(|scope| !own.contains(scope)) {
+        Some(missing) => {
+            let detail = format!("this key lacks the scope {missing}, so it can't give it");
+            Err(Problem::new(Code::Forbidden, detail))
+        }
+        None => Ok(()),
+    }
+}
+
+fn hint(text: &str) -> String {
+    text[text.len() - HINT_CHARS..].to_owned()
 }
 
 /// `hw_sk_` or `hw_pk_`, and random letters and digits, each equally likely.

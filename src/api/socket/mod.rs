@@ -12,8 +12,11 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use domain::ProjectId;
+use engine::Notice;
 use engine::hub::Outgoing;
 use futures_util::Stream;
+use tokio::sync::broadcast::error::RecvError;
 
 use crate::app::App;
 use crate::error::{Code, Problem};
@@ -55,5 +58,13 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.0.metrics.socket_connections.dec();
+    }
+}
+
+/// Whether a change may be about somebody in this project. One that was missed may be.
+fn concerns(notice: &Result<Notice, RecvError>, project: &ProjectId) -> bool {
+    match notice {
+        Ok(Notice::Project(of) | Notice::People(of, _)) => of == project,
+        Err(_) => true,
     }
 }

@@ -8,11 +8,12 @@ use actix_web::body::BodyStream;
 use actix_web::http::header;
 use bytes::Bytes;
 use domain::{CollectionName, DocumentId, Position};
-use engine::hub::{Outgoing, Subscription, Target};
+use engine::access::Viewer;
+use engine::hub::{Interest, Outgoing, Start, Subscription, Target};
 use tokio::time::{Instant, interval_at};
 
 use super::frames::{SseFrames, sse_problem};
-use super::{Frames, Seat};
+use super::{Frames, Seat, concerns};
 use crate::answer::Answer;
 use crate::call::Call;
 use crate::caller::Scope;
@@ -48,7 +49,7 @@ const RETRY_MS: u32 = 1_000;
     security(("bearer" = [])),
 )]
 pub(crate) async fn follow(call: Call) -> Answer {
-    let scope = call.past_rules().await?;
+    let scope = call.scope().await?;
     let query = call.query(&["collection", "id", "from"])?;
     let collection = query.get("collection").unwrap_or_default();
     let collection = CollectionName::new(collection)
@@ -59,6 +60,7 @@ pub(crate) async fn follow(call: Call) -> Answer {
         Some(id) => Target::Document(collection, id),
         None => Target::Collection(collection),
     };
+    let viewer = scope.viewer_of(&target)?;
     let from = resume_after(&call, query.get("from"))?;
     let seat = Seat::take(&call.app)?;
     let outgoing = Outgoing::new(&call.app.engine.options().hub);
@@ -66,10 +68,16 @@ pub(crate) async fn follow(call: Call) -> Answer {
     let correlation_id = call.correlation_id.as_str().to_owned();
     let encoder = Rc::new(SseFrames { correlation_id });
     let queue = Rc::clone(&outgoing);
-    let subscription =
-        call.app.shard().subscribe(scope.project.clone(), target, from, queue, encoder);
+    let interest = Interest {
+        project: scope.project.clone(),
+        viewer: viewer.clone(),
+        target: target.clone(),
+        start: from.map_or(Start::Snapshot, Start::After),
+    };
+    let subscription = call.app.shard().subscribe(interest, queue, encoder);
     let body = BodyStream::new(Frames(Rc::clone(&outgoing)));
-    actix_web::rt::spawn(keep(call, scope, outgoing, subscription, seat));
+    let watched = Watched { scope, target, viewer };
+    actix_web::rt::spawn(keep(call, watched, outgoing, subscription, seat));
     Ok(HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, "text/event-stream"))
         .insert_header((header::CACHE_CONTROL, "no-store"))
@@ -78,11 +86,30 @@ pub(crate) async fn follow(call: Call) -> Answer {
         .body(body))
 }
 
+/// Who follows what, as it was let in.
+struct Watched {
+    scope: Scope,
+    target: Target,
+    viewer: Viewer,
+}
+
+impl Watched {
+    /// Errors when whoever follows would not be let in any more, or would see something else: then
+    /// it must connect anew.
+    fn check(&self, call: &Call) -> Result<(), Problem> {
+        let scope = self.scope.again(&call.app)?;
+        match scope.viewer_of(&self.target)?.sees_as(&self.viewer) {
+            true => Ok(()),
+            false => Err(Problem::new(Code::Unavailable, "access has changed: connect again")),
+        }
+    }
+}
+
 /// Keeps the stream open, with a comment at each heartbeat, until the client or the server is
 /// gone.
 async fn keep(
     call: Call,
-    scope: Scope,
+    watched: Watched,
     outgoing: Rc<Outgoing>,
     subscription: Subscription,
     seat: Seat,
@@ -90,15 +117,19 @@ async fn keep(
     let heartbeat = call.app.options.heartbeat;
     let mut beat = interval_at(Instant::now() + heartbeat, heartbeat);
     let mut stopping = call.app.stopping.clone();
+    let mut notices = call.app.engine.catalog().watch();
     loop {
+        let mut checked = Ok(());
         tokio::select! {
             _ = beat.tick() => {
-                // A key may have been revoked since.
-                if let Err(problem) = scope.again(&call.app) {
-                    outgoing.push(sse_problem(&problem, call.correlation_id.as_str()));
-                    break;
-                }
+                // A token may have expired since.
+                checked = watched.check(&call);
                 outgoing.push(Bytes::from_static(b": heartbeat\n\n"));
+            }
+            notice = notices.recv() => {
+                if concerns(&notice, &watched.scope.project) {
+                    checked = watched.check(&call);
+                }
             }
             () = outgoing.closed() => break,
             _ = stopping.wait_for(|stopping| *stopping) => {
@@ -106,6 +137,10 @@ async fn keep(
                 outgoing.push(sse_problem(&problem, call.correlation_id.as_str()));
                 break;
             }
+        }
+        if let Err(problem) = checked {
+            outgoing.push(sse_problem(&problem, call.correlation_id.as_str()));
+            break;
         }
     }
     drop(subscription);

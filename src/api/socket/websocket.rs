@@ -7,21 +7,23 @@ use std::time::Duration;
 
 use actix_web::body::{BodyStream, MessageBody};
 use domain::ProjectId;
-use engine::Notice;
-use engine::hub::{Outgoing, Subscription, Target};
-use tokio::sync::broadcast::error::RecvError;
+use engine::access::Viewer;
+use engine::hub::{Interest, Outgoing, Start, Subscription, Target};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::frames::{self, WebSocketFrames};
 use super::incoming::{Incoming, Messages};
 use super::protocol::{self, Message};
-use super::{Frames, Seat};
+use super::{Frames, Seat, concerns};
 use crate::answer::Answer;
 use crate::app::App;
 use crate::call::Call;
 use crate::caller::{self, Scope};
 use crate::correlation::CorrelationId;
 use crate::error::{Code, Problem};
+use crate::key_uses;
+use crate::people;
+use crate::routes::Need;
 
 /// How long a client may take to say hello.
 const HELLO_WAIT_MAX: Duration = Duration::from_secs(10);
@@ -64,6 +66,10 @@ pub(crate) async fn connect(call: Call) -> Answer {
     Ok(response.into())
 }
 
+/// Bounds of the wait until a token is looked at for its end.
+const CHECK_MIN: Duration = Duration::from_millis(50);
+const CHECK_MAX: Duration = Duration::from_secs(3_600);
+
 struct Connection {
     app: Rc<App>,
     correlation_id: CorrelationId,
@@ -71,7 +77,14 @@ struct Connection {
     /// Who is there; set by its hello.
     scope: Option<Scope>,
     outgoing: Rc<Outgoing>,
-    subscriptions: HashMap<String, Subscription>,
+    subscriptions: HashMap<String, Live>,
+}
+
+/// One of them, and what it was begun with.
+struct Live {
+    subscription: Subscription,
+    target: Target,
+    viewer: Viewer,
 }
 
 /// Why a connection ends: the code and reason of its close frame.
@@ -138,8 +151,18 @@ impl Connection {
     /// Finds out who is there.
     async fn enter(&mut self, token: &str) -> Result<(), Problem> {
         let scope = caller::in_project(&self.app, token, self.project.as_str()).await?;
-        self.scope = Some(scope.past_rules()?);
+        scope.check("documents", Need::Read)?;
+        key_uses::note(&self.app, &scope, &self.correlation_id);
+        self.scope = Some(scope);
         Ok(())
+    }
+
+    /// How long the token is good yet, or longer than anybody waits.
+    fn expiry(&self) -> Duration {
+        let at = self.scope.as_ref().and_then(Scope::expires_at);
+        let left = at.map(|at| at.as_micros().saturating_sub(people::now().as_micros()));
+        let micros = left.map(|left| u64::try_from(left).unwrap_or(0));
+        micros.map_or(CHECK_MAX, Duration::from_micros).clamp(CHECK_MIN, CHECK_MAX)
     }
 
     /// Whether whoever is there may be, now.
@@ -176,6 +199,7 @@ impl Connection {
         let mut notices = self.app.engine.catalog().watch();
         let mut heard = Instant::now();
         loop {
+            let expiry = self.expiry();
             tokio::select! {
                 incoming = messages.next() => {
                     heard = Instant::now();
@@ -199,9 +223,15 @@ impl Connection {
                     self.outgoing.push(frames::ping());
                 }
                 notice = notices.recv() => {
-                    if self.concerns(&notice)
-                        && let Err(problem) = self.check()
-                    {
+                    if concerns(&notice, &self.project) {
+                        if let Err(problem) = self.check() {
+                            return Some(self.refuse(&problem));
+                        }
+                        self.renew();
+                    }
+                }
+                () = tokio::time::sleep(expiry) => {
+                    if let Err(problem) = self.check() {
                         return Some(self.refuse(&problem));
                     }
                 }
@@ -218,12 +248,36 @@ impl Connection {
         }
     }
 
-    /// Whether a change may be about who is there. One that was missed may be.
-    fn concerns(&self, notice: &Result<Notice, RecvError>) -> bool {
-        match notice {
-            Ok(Notice::Project(project) | Notice::People(project, _)) => *project == self.project,
-            Err(_) => true,
+    /// Lets every subscription show what may be seen now: one whose view has changed begins anew,
+    /// and one that may see nothing any more ends.
+    fn renew(&mut self) {
+        let Some(scope) = &self.scope else { return };
+        let changed = self.subscriptions.iter().filter_map(|(sub, live)| {
+            let viewer = scope.viewer_of(&live.target);
+            let is_same = viewer.as_ref().is_ok_and(|viewer| viewer.sees_as(&live.viewer));
+            (!is_same).then(|| (sub.clone(), live.target.clone(), viewer))
+        });
+        let changed: Vec<_> = changed.collect();
+        for (sub, target, viewer) in changed {
+            self.subscriptions.remove(&sub);
+            match viewer {
+                Ok(viewer) => self.follow(&sub, target, viewer, Start::Anew),
+                Err(problem) => self.send_error(Some(&frames::quoted(&sub)), &problem),
+            }
         }
+    }
+
+    fn follow(&mut self, sub: &str, target: Target, viewer: Viewer, start: Start) {
+        let encoder = WebSocketFrames::new(sub, self.correlation_id.as_str());
+        let interest = Interest {
+            project: self.project.clone(),
+            target: target.clone(),
+            viewer: viewer.clone(),
+            start,
+        };
+        let outgoing = Rc::clone(&self.outgoing);
+        let subscription = self.app.shard().subscribe(interest, outgoing, Rc::new(encoder));
+        self.subscriptions.insert(sub.to_owned(), Live { subscription, target, viewer });
     }
 
     async fn answer(&mut self, text: &[u8]) {
@@ -236,7 +290,9 @@ impl Connection {
                 Ok(())
             }
             Ok(Message::Token { token }) => {
-                self.enter(&token).await.map_err(|problem| (None, problem))
+                let entered = self.enter(&token).await;
+                self.renew();
+                entered.map_err(|problem| (None, problem))
             }
             Ok(Message::Hello { .. }) => {
                 Err((None, Problem::new(Code::InvalidBody, "hello was said already")))
@@ -256,7 +312,7 @@ impl Connection {
         from: Option<domain::Position>,
     ) -> Result<(), Problem> {
         self.check()?;
-        self.subscriptions.retain(|_, subscription| !subscription.has_failed());
+        self.subscriptions.retain(|_, live| !live.subscription.has_failed());
         let limit = self.app.options.socket_subscriptions_max;
         if sub.is_empty() || sub.len() > protocol::SUB_BYTES_MAX {
             let detail = format!("sub must have 1 to {} bytes", protocol::SUB_BYTES_MAX);
@@ -269,15 +325,9 @@ impl Connection {
             let detail = format!("a connection may have at most {limit} subscriptions");
             return Err(Problem::new(Code::TooMany, detail));
         }
-        let encoder = WebSocketFrames::new(sub, self.correlation_id.as_str());
-        let subscription = self.app.shard().subscribe(
-            self.project.clone(),
-            target,
-            from,
-            Rc::clone(&self.outgoing),
-            Rc::new(encoder),
-        );
-        self.subscriptions.insert(sub.to_owned(), subscription);
+        let unauthorized = || Problem::new(Code::Unauthorized, "say hello first");
+        let viewer = self.scope.as_ref().ok_or_else(unauthorized)?.viewer_of(&target)?;
+        self.follow(sub, target, viewer, from.map_or(Start::Snapshot, Start::After));
         Ok(())
     }
 }

@@ -134,6 +134,16 @@ impl DocumentEvent {
         }))
     }
 
+    /// The document before the event, unless it was made by it: parsed and written anew, so
+    /// numbers may be spelled another way. `None` too for old events that did not record it.
+    pub fn data_before(&self) -> Option<Bytes> {
+        match self {
+            Self::Created { .. } => None,
+            Self::Deleted { data, .. } => Some(data.clone()),
+            Self::Updated { changed, before, data, .. } => undo(data, changed, before),
+        }
+    }
+
     /// The document after the event, unless it was deleted.
     pub fn data(&self) -> Option<&Bytes> {
         match self {
@@ -141,6 +151,29 @@ impl DocumentEvent {
             Self::Deleted { .. } => None,
         }
     }
+}
+
+fn undo(data: &[u8], changed: &[String], before: &[u8]) -> Option<Bytes> {
+    let mut document: Value = serde_json::from_slice(data).ok()?;
+    let mut before: Map<String, Value> = serde_json::from_slice(before).ok()?;
+    for pointer in changed {
+        let was = before.shift_remove(pointer);
+        let Some((parent, name)) = pointer.rsplit_once('/') else {
+            document = was?;
+            continue;
+        };
+        let name = name.replace("~1", "/").replace("~0", "~");
+        let fields = document.pointer_mut(parent)?.as_object_mut()?;
+        match was {
+            Some(was) => {
+                fields.insert(name, was);
+            }
+            None => {
+                fields.shift_remove(&name);
+            }
+        }
+    }
+    Some(Bytes::from(document.to_string()))
 }
 
 /// `document.created` for the stream.

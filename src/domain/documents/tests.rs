@@ -136,6 +136,21 @@ fn undo(document: &mut Value, pointer: &str, before: Option<&Value>) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
+    /// Whatever a replacement changed, the event tells what was before.
+    #[test]
+    fn an_update_tells_what_was_before(before in arbitrary_data(), after in arbitrary_data()) {
+        let key = (collection(), DocumentId::new("d1").unwrap());
+        let live = Some(Live { created_at: Timestamp::default(), data: data(&before) });
+        let state = DocumentState { version: 1, changed_at: Timestamp::default(), live };
+        let mut states = States::from([(key, state)]);
+        let one = [write(1, Op::Replace(data(&after)), ExpectedVersion::Any)];
+        let decided = decide(&mut states, &one, &[], Limits::DOCUMENT, Timestamp::default());
+        let recorded = event(decided.unwrap().remove(0), 1);
+        let body = DocumentEvent::decode(&recorded).unwrap().unwrap();
+        let told: Value = serde_json::from_slice(&body.data_before().unwrap()).unwrap();
+        prop_assert_eq!(told, before);
+    }
+
     /// Over any history: decisions agree with the model, stream versions have no hole, a refused
     /// commit leaves no trace, and folding the events from nothing gives what decide carried
     /// along, at every point of the past.

@@ -25,6 +25,9 @@ pub struct ProjectState {
     pub created_at: Timestamp,
     /// When the configuration last changed.
     pub updated_at: Timestamp,
+    /// When rules, roles or groups last changed.
+    #[serde(default)]
+    pub access_changed_at: Timestamp,
     /// A deleted project answers nothing, and its id is not given again.
     pub deleted: bool,
     /// Keys that are not revoked.
@@ -300,16 +303,21 @@ impl ProjectState {
                 self.keys.remove(&key_id);
             }
             ProjectEvent::CollectionConfigured { collection, config } => {
+                self.access_changed_at = event.time;
                 let created_at =
                     self.collections.get(&collection).map_or(event.time, |old| old.created_at);
                 let state = CollectionState { config, created_at, updated_at: event.time };
                 self.collections.insert(collection, state);
             }
             ProjectEvent::CollectionDeleted { collection } => {
+                self.access_changed_at = event.time;
                 self.collections.remove(&collection);
             }
             ProjectEvent::SignInConfigured { config } => self.sign_in = *config,
-            ProjectEvent::PeopleConfigured { people } => self.people = people,
+            ProjectEvent::PeopleConfigured { people } => {
+                self.access_changed_at = event.time;
+                self.people = people;
+            }
             ProjectEvent::SigningKeyAdded { id, public, private } => {
                 for key in self.signing_keys.iter_mut().filter(|key| key.retired_at.is_none()) {
                     key.retired_at = Some(event.time);

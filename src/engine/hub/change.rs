@@ -1,9 +1,11 @@
 //! One change of one document, as subscribers see it.
 
+use bytes::Bytes;
 use domain::documents::DocumentEvent;
 use domain::{Position, Recorded};
 use uuid::Uuid;
 
+use crate::access::{Loaded, Sight, Viewer};
 use crate::error::Error;
 use crate::read::Document;
 
@@ -31,17 +33,75 @@ pub struct Change {
     pub event: Uuid,
 }
 
+/// What a change is to somebody whom access rules apply to.
+pub(crate) enum Seen {
+    /// This.
+    Change(Box<Change>),
+    /// Nothing.
+    Nothing,
+    /// Other documents decide.
+    Needs(Vec<(String, String)>),
+}
+
 impl Change {
     /// What a document's event changed.
     ///
     /// Errors when the event is not a document's or does not decode.
     pub(crate) fn of(recorded: &Recorded) -> Result<Self, Error> {
         let (document, body) = Document::of(recorded)?;
+        Ok(Self::new(recorded, document, &body))
+    }
+
+    fn new(recorded: &Recorded, document: Document, body: &DocumentEvent) -> Self {
         let kind = match body {
             DocumentEvent::Created { .. } => ChangeKind::Added,
             DocumentEvent::Updated { .. } => ChangeKind::Modified,
             DocumentEvent::Deleted { .. } => ChangeKind::Removed,
         };
-        Ok(Self { kind, document, position: recorded.position, event: recorded.event.id })
+        Self { kind, document, position: recorded.position, event: recorded.event.id }
     }
+
+    /// What it changed of what the viewer sees: a document comes into its sight or leaves it as if
+    /// it were made or deleted.
+    ///
+    /// Errors as [`Change::of`].
+    pub(crate) fn seen_by(
+        viewer: &Viewer,
+        recorded: &Recorded,
+        loaded: &Loaded,
+    ) -> Result<Seen, Error> {
+        let (document, body) = Document::of(recorded)?;
+        let is_live = !matches!(body, DocumentEvent::Deleted { .. });
+        let earlier = body.data_before().map(|data| earlier(&document, data));
+        let was_live = !matches!(body, DocumentEvent::Created { .. });
+        let change = Self::new(recorded, document, &body);
+        let before = match earlier {
+            Some(earlier) => viewer.look(earlier, loaded),
+            // An old event does not tell what was: it may have been seen.
+            None if was_live => Sight::Seen(change.document.clone()),
+            None => Sight::Hidden,
+        };
+        let after = match is_live {
+            true => viewer.look(change.document.clone(), loaded),
+            false => Sight::Hidden,
+        };
+        let (kind, document) = match (before, after) {
+            (Sight::Needs(needs), _) | (_, Sight::Needs(needs)) => return Ok(Seen::Needs(needs)),
+            (Sight::Hidden, Sight::Hidden) => return Ok(Seen::Nothing),
+            (Sight::Hidden, Sight::Seen(after)) => (ChangeKind::Added, after),
+            (Sight::Seen(_), Sight::Seen(after)) => (ChangeKind::Modified, after),
+            (Sight::Seen(before), Sight::Hidden) => {
+                // What was seen of it last, at the place of the event that took it away.
+                let (version, position) = (change.document.version, change.document.position);
+                (ChangeKind::Removed, Document { version, position, ..before })
+            }
+        };
+        Ok(Seen::Change(Box::new(Self { kind, document, ..change })))
+    }
+}
+
+/// The document before its newest event.
+fn earlier(document: &Document, data: Bytes) -> Document {
+    let version = document.version.saturating_sub(1);
+    Document { version, data, ..document.clone() }
 }

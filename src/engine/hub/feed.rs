@@ -4,15 +4,16 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use domain::{CollectionName, DocumentId, Offset, Position, ProjectId};
+use domain::{CollectionName, DocumentId, Offset, Position, ProjectId, Recorded};
 use eventlog::ReadLimit;
 use readmodel::{Reader, documents as tables};
 use tokio::task::JoinHandle;
 
-use super::change::Change;
+use super::change::{Change, Seen};
 use super::group::{Fallen, Member};
 use super::shard::{Shard, Tail};
-use super::{Encoder, Outgoing, Snapshot, Target};
+use super::{Encoder, Interest, Outgoing, Snapshot, Start, Target};
+use crate::access::{Loaded, ROUNDS_MAX, Viewer, load};
 use crate::error::Error;
 use crate::partition::Partition;
 use crate::read::{AsOf, Document};
@@ -51,6 +52,7 @@ pub(super) struct Feed {
     id: u64,
     project: ProjectId,
     target: Target,
+    viewer: Viewer,
     partition: Arc<Partition>,
     outgoing: Rc<Outgoing>,
     encoder: Rc<dyn Encoder>,
@@ -61,19 +63,26 @@ impl Feed {
     pub(super) fn start(
         shard: Rc<Shard>,
         id: u64,
-        project: ProjectId,
-        target: Target,
-        from: Option<Position>,
+        Interest { project, target, viewer, start }: Interest,
         outgoing: Rc<Outgoing>,
         encoder: Rc<dyn Encoder>,
     ) -> Subscription {
         let partition = Arc::clone(shard.engine.partition(&project));
         let fallen = Rc::default();
-        let feed =
-            Rc::new(Self { shard, id, project, target, partition, outgoing, encoder, fallen });
+        let feed = Rc::new(Self {
+            shard,
+            id,
+            project,
+            target,
+            viewer,
+            partition,
+            outgoing,
+            encoder,
+            fallen,
+        });
         feed.tail().subscribers.update(|count| count + 1);
         feed.shard.engine.metrics.subscriptions.inc();
-        let task = tokio::task::spawn_local(Rc::clone(&feed).run(from));
+        let task = tokio::task::spawn_local(Rc::clone(&feed).run(start));
         Subscription { task, feed }
     }
 
@@ -85,8 +94,8 @@ impl Feed {
         Position { partition: self.partition.id, offset }
     }
 
-    async fn run(self: Rc<Self>, from: Option<Position>) {
-        if let Err(error) = self.feed(from).await {
+    async fn run(self: Rc<Self>, start: Start) {
+        if let Err(error) = self.feed(start).await {
             tracing::debug!(project.id = %self.project, %error, "subscription ended");
             self.outgoing.push(self.encoder.failed(&error));
             if self.encoder.is_alone() {
@@ -96,13 +105,14 @@ impl Feed {
     }
 
     /// Returns only by an error.
-    async fn feed(&self, from: Option<Position>) -> Result<(), Error> {
-        let mut next = match from {
-            Some(from) if from.partition != self.partition.id => {
+    async fn feed(&self, start: Start) -> Result<(), Error> {
+        let mut next = match start {
+            Start::After(from) if from.partition != self.partition.id => {
                 return Err(Error::PositionElsewhere { position: from });
             }
-            Some(from) if self.can_resume(from).await? => from.offset + 1,
-            from => self.snapshot(from.is_some()).await?,
+            Start::After(from) if self.can_resume(from).await? => from.offset + 1,
+            Start::After(_) | Start::Anew => self.snapshot(true).await?,
+            Start::Snapshot => self.snapshot(false).await?,
         };
         loop {
             match self.catch_up(next).await {
@@ -133,7 +143,8 @@ impl Feed {
     async fn can_resume(&self, last: Position) -> Result<bool, Error> {
         let engine = &self.shard.engine;
         match engine.reach(&self.partition, last).await {
-            Ok(()) => Ok(last.offset + 1 >= engine.log.start(self.partition.id)),
+            Ok(()) if last.offset + 1 < engine.log.start(self.partition.id) => Ok(false),
+            Ok(()) => Ok(!self.viewer.has_changed_since(engine, &self.project, last).await?),
             Err(Error::PositionAhead { .. }) => Ok(false),
             Err(error) => Err(error),
         }
@@ -148,13 +159,33 @@ impl Feed {
             for recorded in read.events.iter().take_while(|one| one.position.offset < until) {
                 let event = &recorded.event;
                 if event.project == self.project && self.target.takes(event.stream.as_str()) {
-                    let change = Change::of(recorded)?;
-                    self.outgoing.push(self.encoder.change(&change));
+                    if let Some(change) = self.change(recorded).await? {
+                        self.outgoing.push(self.encoder.change(&change));
+                    }
                 }
             }
             next = read.next.min(until);
         }
         Ok(next)
+    }
+
+    /// What the event is to the viewer, with what rules ask for loaded.
+    async fn change(&self, recorded: &Recorded) -> Result<Option<Box<Change>>, Error> {
+        if self.viewer.is_past_rules() {
+            return Change::of(recorded).map(|change| Some(Box::new(change)));
+        }
+        let mut loaded = Loaded::default();
+        for _ in 0..ROUNDS_MAX {
+            match Change::seen_by(&self.viewer, recorded, &loaded)? {
+                Seen::Change(change) => return Ok(Some(change)),
+                Seen::Nothing => return Ok(None),
+                Seen::Needs(needs) => {
+                    let documents = self.partition.documents();
+                    load(&*documents, &self.project, needs, &mut loaded).await?;
+                }
+            }
+        }
+        Ok(None)
     }
 
     fn join(&self, from: Offset) {
@@ -165,7 +196,8 @@ impl Feed {
             fallen: Rc::clone(&self.fallen),
         };
         let mut groups = self.shard.groups.borrow_mut();
-        groups.join(&self.project, self.target.subject(), &self.encoder, member);
+        let whom = (&self.encoder, &self.viewer);
+        groups.join(&self.project, self.target.subject(), whom, member);
     }
 
     fn leave(&self) {
@@ -234,7 +266,8 @@ impl Feed {
         Ok(())
     }
 
-    /// The document as it was at the snapshot's position: its row may be newer.
+    /// What the viewer sees of the document as it was at the snapshot's position: its row may be
+    /// newer.
     async fn document(
         &self,
         view: &dyn Reader,
@@ -244,7 +277,15 @@ impl Feed {
     ) -> Result<Option<Document>, Error> {
         let (engine, key) = (&self.shard.engine, (collection, &id));
         let as_of = AsOf::Position(position);
-        engine.document_as_of(view, &self.partition, &self.project, key, stored, as_of).await
+        let document =
+            engine.document_as_of(view, &self.partition, &self.project, key, stored, as_of).await?;
+        match document {
+            Some(document) => {
+                let documents = self.partition.documents();
+                self.viewer.see(&*documents, &self.project, document).await
+            }
+            None => Ok(None),
+        }
     }
 
     fn send(&self, snapshot: Snapshot) {

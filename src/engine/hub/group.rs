@@ -9,8 +9,9 @@ use bytes::Bytes;
 use domain::{Offset, ProjectId, Recorded};
 use tokio::sync::Notify;
 
-use super::change::Change;
+use super::change::{Change, Seen};
 use super::{Encoder, Outgoing};
+use crate::access::{Loaded, Viewer};
 
 /// A subscriber that takes part in the fan-out.
 pub(super) struct Member {
@@ -31,6 +32,7 @@ pub(super) struct Fallen {
 
 struct Audience {
     encoder: Rc<dyn Encoder>,
+    viewer: Viewer,
     members: Vec<Member>,
 }
 
@@ -52,14 +54,21 @@ impl Groups {
         &mut self,
         project: &ProjectId,
         subject: String,
-        encoder: &Rc<dyn Encoder>,
+        (encoder, viewer): (&Rc<dyn Encoder>, &Viewer),
         member: Member,
     ) {
         let subjects = self.by_project.entry(project.clone()).or_default();
         let audiences = subjects.entry(subject).or_default();
-        match audiences.iter_mut().find(|a| a.encoder.name() == encoder.name()) {
+        let is_same = |one: &&mut Audience| {
+            one.encoder.name() == encoder.name() && one.viewer.sees_as(viewer)
+        };
+        match audiences.iter_mut().find(is_same) {
             Some(audience) => audience.members.push(member),
-            None => audiences.push(Audience { encoder: Rc::clone(encoder), members: vec![member] }),
+            None => audiences.push(Audience {
+                encoder: Rc::clone(encoder),
+                viewer: viewer.clone(),
+                members: vec![member],
+            }),
         }
     }
 
@@ -108,8 +117,7 @@ impl Groups {
                 }
             };
             for audience in audiences {
-                let frame = audience.encoder.change(change);
-                audience.push(&frame, recorded.position.offset, &mut pushed);
+                audience.show(recorded, change, &mut pushed);
             }
         }
         pushed
@@ -117,6 +125,36 @@ impl Groups {
 }
 
 impl Audience {
+    /// Shows it the change, as far as it may see it.
+    fn show(&mut self, recorded: &Recorded, change: &Change, pushed: &mut Pushed) {
+        let offset = recorded.position.offset;
+        if self.viewer.is_past_rules() {
+            return self.push(&self.encoder.change(change), offset, pushed);
+        }
+        match Change::seen_by(&self.viewer, recorded, &Loaded::default()) {
+            Ok(Seen::Change(change)) => {
+                self.push(&self.encoder.change(&change), offset, pushed);
+            }
+            Ok(Seen::Nothing) => {}
+            // There is no waiting in here: each looks for itself, from this event on.
+            Ok(Seen::Needs(_)) => self.put_out(offset),
+            Err(error) => {
+                tracing::error!(%error, "event not shown to subscribers");
+            }
+        }
+    }
+
+    fn put_out(&mut self, offset: Offset) {
+        self.members.retain(|member| {
+            let is_ahead = offset < member.from;
+            if !is_ahead {
+                member.fallen.at.set(Some(offset));
+                member.fallen.notify.notify_one();
+            }
+            is_ahead
+        });
+    }
+
     fn push(&mut self, frame: &Bytes, offset: Offset, pushed: &mut Pushed) {
         self.members.retain(|member| {
             if offset < member.from {

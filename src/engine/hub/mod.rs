@@ -13,8 +13,9 @@ mod shard;
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::{CollectionName, DocumentId, Position};
+use domain::{CollectionName, DocumentId, Position, ProjectId};
 
+use crate::access::Viewer;
 use crate::error::Error;
 use crate::read::Document;
 
@@ -61,7 +62,38 @@ pub enum Target {
     Document(CollectionName, DocumentId),
 }
 
+/// Where a subscription begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// With a snapshot.
+    Snapshot,
+    /// Just after this position, or where that can't be, with a snapshot that says so.
+    After(Position),
+    /// With a snapshot that says that what the client holds must be thrown away.
+    Anew,
+}
+
+/// What somebody wants to follow.
+#[derive(Debug, Clone)]
+pub struct Interest {
+    /// Whose documents.
+    pub project: ProjectId,
+    /// Which.
+    pub target: Target,
+    /// As far as it may see them.
+    pub viewer: Viewer,
+    /// From where on.
+    pub start: Start,
+}
+
 impl Target {
+    /// The collection that it is about.
+    pub fn collection(&self) -> &CollectionName {
+        match self {
+            Self::Collection(collection) | Self::Document(collection, _) => collection,
+        }
+    }
+
     /// What the streams of its documents start with, or are.
     fn subject(&self) -> String {
         match self {

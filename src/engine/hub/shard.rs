@@ -11,7 +11,7 @@ use eventlog::{Read, ReadLimit};
 
 use super::feed::{Feed, Subscription};
 use super::group::Groups;
-use super::{Encoder, Outgoing, Target};
+use super::{Encoder, Interest, Outgoing};
 use crate::Engine;
 
 /// One read of the tail.
@@ -52,19 +52,16 @@ impl Shard {
         shard
     }
 
-    /// Starts a subscription that feeds `outgoing` until the handle is dropped: from just after
-    /// `from`, or from a snapshot.
+    /// Starts a subscription that feeds `outgoing` until the handle is dropped.
     pub fn subscribe(
         self: &Rc<Self>,
-        project: ProjectId,
-        target: Target,
-        from: Option<domain::Position>,
+        interest: Interest,
         outgoing: Rc<Outgoing>,
         encoder: Rc<dyn Encoder>,
     ) -> Subscription {
         let id = self.next_id.get();
         self.next_id.set(id + 1);
-        Feed::start(Rc::clone(self), id, project, target, from, outgoing, encoder)
+        Feed::start(Rc::clone(self), id, interest, outgoing, encoder)
     }
 
     /// Fans one partition out, for as long as the engine runs. Follows what was applied and not the

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+use domain::access::Access;
 use domain::command::{Body, Command, Context, Imported, event_id_for_key};
 use domain::documents::{
     self, DocumentState, ExpectedVersion, Key, Live, ReadCheck, States, Write,
@@ -153,14 +154,21 @@ impl Writer {
                 entry.insert(state);
             }
         }
-        let decided: Vec<NewEvent> =
-            documents::decide(&mut states, writes, reads, self.limits, draft.now)
-                .map_err(Error::Rejected)?;
+        let decided: Vec<NewEvent> = match &context.access {
+            Access::PastRules => {
+                documents::decide(&mut states, writes, reads, self.limits, draft.now)
+                    .map_err(Error::Rejected)?
+            }
+            Access::ByRules(auth) => {
+                let asked = (writes, reads);
+                self.decide_by_rules(draft, context, auth.as_deref(), &mut states, asked).await?
+            }
+        };
         draft.put_documents(&context.project, states);
         Ok(draft.add(context, decided))
     }
 
-    async fn document_state(
+    pub(super) async fn document_state(
         &self,
         draft: &Draft,
         project: &ProjectId,

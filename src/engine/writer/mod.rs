@@ -2,6 +2,7 @@
 //! commit, applies the batch to its projections, then answers. The only caller of the log's
 //! `append`; nothing is answered before it is durable.
 
+mod access;
 mod decide;
 mod draft;
 mod import;

@@ -94,7 +94,7 @@ pub(super) fn serve(
     };
     let options = web::options(config, listen, admin_key);
     let Vault { server_keys, subject_keys } = node.vault.clone();
-    let people = people::options(config, listen, server_keys, subject_keys, inbox)?;
+    let people = people::options(config, server_keys, subject_keys, inbox)?;
     let served = web::serve(&node, options, people, ready, stop, async {});
     let stopped = node.stop(Duration::from_secs(config.server.shutdown_wait_s));
     served.and(stopped)?;
@@ -139,7 +139,7 @@ fn serve_shared(
     };
     let options = web::options(config, listen, admin_key);
     let Vault { server_keys, subject_keys } = node.vault.clone();
-    let people = people::options(config, listen, server_keys, subject_keys, inbox)?;
+    let people = people::options(config, server_keys, subject_keys, inbox)?;
     let served = web::serve(&node, options, people, ready, stop, handed_over);
     let stopped = node.stop(Duration::from_secs(config.server.shutdown_wait_s));
     served.and(stopped)?;

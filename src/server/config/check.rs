@@ -11,6 +11,8 @@ const SEGMENT_BYTES: std::ops::RangeInclusive<u64> = (1 << 20)..=(1 << 30);
 const REQUEST_FRAME_BYTES: usize = 4096;
 /// Proxies cut connections that are silent for a minute.
 const HEARTBEAT_S: std::ops::RangeInclusive<u64> = 1..=60;
+/// They are held in memory.
+const RECORD_REQUESTS: std::ops::RangeInclusive<usize> = 0..=100_000;
 /// A page is held in memory as a whole.
 const PAGE_MAX: std::ops::RangeInclusive<usize> = 1..=10_000;
 /// A node repeats keyed writes for as long as a client waits, and another node may be slow to read
@@ -32,11 +34,13 @@ pub(super) fn check(config: &Config) -> anyhow::Result<()> {
 
 /// Limits of nothing would refuse everything.
 fn not_zero(config: &Config) -> anyhow::Result<()> {
-    let Config { server, log, engine, realtime, readmodel, .. } = config;
+    let Config { server, auth, log, engine, realtime, readmodel, .. } = config;
     for (key, value) in [
         ("server.shutdown_wait_s", server.shutdown_wait_s),
         ("server.commit_writes_max", server.commit_writes_max as u64),
         ("server.sockets_max", server.sockets_max as u64),
+        ("auth.record_one_in", u64::from(auth.record_one_in)),
+        ("auth.record_hours", u64::from(auth.record_hours)),
         ("log.partitions", u64::from(log.partitions)),
         ("log.trim_interval_s", log.trim_interval_s),
         ("readmodel.memtable_bytes", readmodel.memtable_bytes),
@@ -68,6 +72,7 @@ fn server(config: &Config) -> anyhow::Result<()> {
         "`server.body_bytes_max` must be at least `engine.document_bytes_max` and \
          {REQUEST_FRAME_BYTES} more: the largest document could not be sent"
     );
+    in_range("auth.record_requests", config.auth.record_requests, &RECORD_REQUESTS)?;
     in_range("server.page_max", server.page_max, &PAGE_MAX)
 }
 

@@ -87,6 +87,12 @@ pub(crate) struct Auth {
     pub(crate) smtp_password_file: String,
     /// Who such mail is from.
     pub(crate) smtp_from: String,
+    /// Requests decided by access rules that are kept in memory, to try other rules on; 0 for none.
+    pub(crate) record_requests: usize,
+    /// One in so many of them is kept.
+    pub(crate) record_one_in: u32,
+    /// For how many hours.
+    pub(crate) record_hours: u32,
 }
 
 /// Where events are kept.

@@ -2,7 +2,6 @@
 //! mail server. Losing the server's key loses all that is sealed: it is made once, and never on a
 //! node that has others beside it.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -18,6 +17,8 @@ use crate::config::{Auth, Config, Location};
 pub(crate) const KEY_VARIABLE: &str = "HEADWATER_SERVER_KEY";
 /// Names the variable of keys that it had before, with commas between.
 const EARLIER_VARIABLE: &str = "HEADWATER_SERVER_KEYS_EARLIER";
+/// The issuer of a cluster that was not told where it is reached.
+const NOWHERE: &str = "http://headwater.invalid";
 const FOLDER: &str = "keys";
 const SERVER_KEY_FILE: &str = "server.key";
 const SUBJECT_KEYS_FILE: &str = "persons.keys";
@@ -78,15 +79,22 @@ pub(crate) fn make_folder(config: &Config) -> anyhow::Result<()> {
 /// What the API needs to sign people in.
 pub(crate) fn options(
     config: &Config,
-    listen: SocketAddr,
     server_keys: ServerKeys,
     keys: Arc<dyn SubjectKeys>,
     inbox: Option<Arc<Inbox>>,
 ) -> anyhow::Result<api::PeopleOptions> {
     let auth = &config.auth;
     let public_url = match auth.public_url.trim_end_matches('/') {
-        "" => format!("http://{listen}"),
-        url => url.to_owned(),
+        "" if config.is_shared() => {
+            tracing::warn!(
+                "auth.public_url is not set: links in mail lead nowhere, and nobody else can find \
+                 the keys of access tokens"
+            );
+            // The same on every node: a token of one is good on all.
+            Some(NOWHERE.to_owned())
+        }
+        "" => None,
+        url => Some(url.to_owned()),
     };
     Ok(api::PeopleOptions {
         server_keys,

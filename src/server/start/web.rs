@@ -109,6 +109,9 @@ pub(crate) fn options(config: &Config, listen: SocketAddr, admin_key: String) ->
             realtime: roles.realtime,
         }),
         durability: durability(config).to_owned(),
+        record_requests: config.auth.record_requests,
+        record_one_in: config.auth.record_one_in,
+        record_for: Duration::from_secs(3600 * u64::from(config.auth.record_hours)),
     }
 }
 

@@ -15,6 +15,8 @@ use super::engines::Engine;
 use super::network::Namespace;
 use super::process::{Launch, Node, free_ports};
 
+/// Wraps the keys of persons; the same on every node.
+const SERVER_KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 /// The longest wait for a partition's owner to be known.
 const OWNER_MAX: Duration = Duration::from_secs(60);
 /// The longest that a command of the binary may take.
@@ -170,6 +172,7 @@ fn environment(
     let copies = log.kind.node_count();
     let pairs = [
         ("HEADWATER_ADMIN_KEY", ADMIN_KEY.to_owned()),
+        ("HEADWATER_SERVER_KEY", SERVER_KEY.to_owned()),
         ("HEADWATER__LOG__URL", format!("kafka://{brokers}/{own}")),
         ("HEADWATER__READMODEL__URL", format!("scylla://{tables_at}/{own}")),
         ("HEADWATER__KAFKA__GROUP", own),

@@ -1,28 +1,71 @@
-//! Challenges: what is sent to somebody, who shows by it that address or number is its own.
+//! Challenges: what is sent to somebody, who shows by it that address or number is its own. Which
+//! address or number, and where to go on, is sealed beside each: a challenge that went to an
+//! address which is the user's no more shows nothing.
 
 use domain::sign_in::Config;
-use domain::users::{Challenge, IdentityKey, Issue, Sealed, Step};
-use domain::{Actor, ProjectId, Timestamp, UserId};
+use domain::users::{Challenge, Ended, Issue, Sealed, Step, UserState};
+use domain::{ProjectId, Timestamp, UserId};
 use messages::{Kind, Letter, Outgoing, Route, Values};
+use serde::{Deserialize, Serialize};
 
-use super::password::VerificationSent;
+use super::own::unless_changed;
+use super::recipients::{Recipient, sent, strip};
 use super::visit::Visit;
-use crate::answer::{self, Answer};
+use crate::answer::Answer;
 use crate::call::Call;
 use crate::error::{Code, Problem};
-use crate::people::Profile;
-use actix_web::http::StatusCode;
+use crate::people::{Profile, Way, field, now};
 
 /// What a challenge is for: one of each kind is open at a time.
 pub(crate) mod purpose {
     /// A mail address is the user's own.
     pub(crate) const VERIFY_EMAIL: &str = "verify-email";
+    /// Signs in by a link.
+    pub(crate) const MAGIC_LINK: &str = "magic-link";
+    /// Somebody was invited.
+    pub(crate) const INVITE: &str = "invite";
+    /// A new password.
+    pub(crate) const RESET_PASSWORD: &str = "reset-password";
+    /// A new mail address.
+    pub(crate) const CHANGE_EMAIL: &str = "change-email";
+    /// A new phone number.
+    pub(crate) const CHANGE_PHONE: &str = "change-phone";
+    /// Signs in by a code in a mail.
+    pub(crate) const EMAIL_CODE: &str = "email-code";
+    /// Signs in by a code in an SMS.
+    pub(crate) const PHONE_CODE: &str = "phone-code";
+    /// What a browser brings back to the app, which gets a session for it.
+    pub(crate) const SIGN_IN_CODE: &str = "sign-in-code";
 }
 
 /// How long a link in a mail is good, in seconds.
 pub(crate) const LINK_SECONDS: u32 = 24 * 3600;
 /// Wrong answers that a link takes.
-const LINK_TRIES: u8 = 5;
+pub(crate) const LINK_TRIES: u8 = 5;
+
+/// What a challenge is about; sealed beside it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Detail {
+    /// The address or number that it was sent to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) to: Option<String>,
+    /// Where to send the browser on; checked again before it is sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) redirect_to: Option<String>,
+    /// What the app must show the verifier of (RFC 7636, S256).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) code_challenge: Option<String>,
+    /// How the user showed who it is, of a sign-in code.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) methods: Vec<String>,
+    /// The level of that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) level: Option<u8>,
+    /// The hash of the password that comes with a new address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) password: Option<String>,
+}
 
 /// What is to be sent.
 pub(crate) struct Mail<'a> {
@@ -49,8 +92,57 @@ impl Call {
         purpose: &str,
         answer: &str,
     ) -> String {
-        let key = self.app.people.server_keys.index(project, "challenge", purpose);
+        let key = self.challenge_key(project, purpose);
         auth::code::hash(key.as_bytes(), purpose, user, answer)
+    }
+
+    fn challenge_key(&self, project: &ProjectId, purpose: &str) -> String {
+        self.app.people.server_keys.index(project, "challenge", purpose)
+    }
+
+    /// What an open challenge is about, if this answers it. The writer has the last word: only a
+    /// step of [`Call::answer_step`] uses it up.
+    pub(crate) async fn answered(
+        &self,
+        (project, user): (&ProjectId, &UserId),
+        state: &UserState,
+        purpose: &str,
+        answer: &str,
+    ) -> Result<Option<Detail>, Problem> {
+        let key = self.challenge_key(project, purpose);
+        let open = state.challenges.get(purpose).filter(|open| open.expires_at >= now());
+        let is_answer = |open: &&Challenge| {
+            auth::code::matches(key.as_bytes(), purpose, user, answer, &open.hash)
+        };
+        match open.filter(is_answer) {
+            Some(open) => self.detail(project, user, open).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// What a challenge is about.
+    pub(crate) async fn detail(
+        &self,
+        project: &ProjectId,
+        user: &UserId,
+        challenge: &Challenge,
+    ) -> Result<Detail, Problem> {
+        let Some(sealed) = &challenge.detail else { return Ok(Detail::default()) };
+        let detail = self.app.people.open(project, user, field::CHALLENGE, sealed).await?;
+        Ok(detail.unwrap_or_default())
+    }
+
+    /// As [`Call::issue`], with what it is about.
+    pub(crate) async fn issue_about(
+        &self,
+        (project, user): (&ProjectId, &UserId),
+        purpose: &str,
+        answer: &str,
+        limits: (u32, u8),
+        detail: &Detail,
+    ) -> Result<Step, Problem> {
+        let sealed = self.app.people.seal(project, user, field::CHALLENGE, detail).await?;
+        Ok(self.issue((project, user), purpose, answer, limits, Some(sealed)))
     }
 
     /// The step that issues a challenge with this answer.
@@ -115,45 +207,61 @@ impl Call {
 
     /// Signs somebody up who is let in once the address is verified. Whether the address is
     /// somebody's already is only told by mail.
+    ///
+    /// `hash` is of the new user's password.
     pub(super) async fn sign_up_unverified(
         &self,
         visit: &Visit,
-        id: &UserId,
-        mut steps: Vec<Step>,
-        profile: &Profile,
-        key: &IdentityKey,
+        new: Recipient,
+        (profile, hash): (&Profile, &str),
+        redirect_to: Option<String>,
     ) -> Answer {
-        let secret = auth::code::link();
-        let whom = (&visit.project, id);
-        let limits = (LINK_SECONDS, LINK_TRIES);
-        steps.push(self.issue(whom, purpose::VERIFY_EMAIL, &secret, limits, None));
-        let actor = Actor::User { id: id.clone(), by: None };
-        match self.change_user(&visit.project, actor, id, steps).await {
-            Ok(_) => {
-                let email = profile.email.as_deref().unwrap_or_default();
-                let link = self.link(visit, purpose::VERIFY_EMAIL, id, &secret);
-                self.send(
-                    visit,
-                    &Mail {
-                        kind: Kind::VerifyEmail,
-                        to: email,
-                        language: profile.locale.as_deref(),
-                        link: Some(&link),
-                        code: None,
-                        minutes: LINK_SECONDS / 60,
-                    },
-                )?;
+        let (id, email) = (new.id.clone(), new.to.clone());
+        let detail = Detail { redirect_to, ..Detail::default() };
+        match self.challenge(visit, new, purpose::VERIFY_EMAIL, detail.clone()).await {
+            Err(problem) if problem.code() == Code::IdentityTaken => {
+                tracing::debug!(project.id = %visit.project, user.id = %id, "signed up again");
+                let again = unless_changed(async || {
+                    self.sign_up_again(visit, &email, (profile, hash), detail.clone()).await
+                });
+                again.await?;
             }
-            Err(problem) => {
-                self.forget_key(&visit.project, id).await;
-                if problem.code() != Code::IdentityTaken {
-                    return Err(problem);
-                }
-                tracing::debug!(project.id = %visit.project, identity = key, "signed up again");
-            }
+            outcome => outcome?,
         }
-        let next = purpose::VERIFY_EMAIL.to_owned();
-        answer::json(StatusCode::ACCEPTED, &VerificationSent { next })
+        sent(purpose::VERIFY_EMAIL)
+    }
+
+    /// Somebody signs up with an address that is somebody's already. Who has verified it gets a
+    /// link to sign in, or to set a new password; who has not was perhaps somebody else, and
+    /// nothing that it left is kept.
+    async fn sign_up_again(
+        &self,
+        visit: &Visit,
+        email: &str,
+        (profile, hash): (&Profile, &str),
+        detail: Detail,
+    ) -> Result<(), Problem> {
+        let (project, people) = (&visit.project, &self.app.people);
+        let config = &visit.directory.config;
+        let Some(mut found) = self.recipient(project, Way::Email(email)).await? else {
+            return Ok(());
+        };
+        if found.is_verified {
+            let is_link = config.magic_link;
+            let purpose = if is_link { purpose::MAGIC_LINK } else { purpose::RESET_PASSWORD };
+            return self.challenge(visit, found, purpose, detail).await;
+        }
+        let Some(state) = self.app.engine.user(project, &found.id).await? else { return Ok(()) };
+        let key = people.key(project, Way::Email(email))?;
+        let mut user = Box::new(state.user.clone());
+        strip(&mut user, &key);
+        user.profile = Some(people.seal(project, &found.id, field::PROFILE, profile).await?);
+        user.password = Some(people.seal(project, &found.id, field::PASSWORD, &hash).await?);
+        user.password_at = Some(now());
+        let reason = Ended::CredentialChanged;
+        found.steps.push(Step::Update { expected: Some(state.version), user });
+        found.steps.push(Step::EndSessions { only: None, except: None, reason });
+        self.challenge(visit, found, purpose::VERIFY_EMAIL, detail).await
     }
 
     /// The link that answers a challenge.

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::answer::{self, Answer};
-use crate::body::{self, JSON};
+use crate::body::{self, MERGE_PATCH};
 use crate::call::Call;
 use crate::error::{Code, Problem};
 use crate::people::{UserBody, field};
@@ -80,7 +80,7 @@ pub(crate) async fn get(call: Call) -> Answer {
 pub(crate) async fn patch(mut call: Call) -> Answer {
     let scope = call.scope().await?;
     call.query(&[])?;
-    let body = call.body(JSON).await?;
+    let body = call.body(MERGE_PATCH).await?;
     let patch: ProfilePatch = body::parse(&body)?;
     let auth = scope.user()?;
     let (project, id) = (&scope.project, &auth.uid);

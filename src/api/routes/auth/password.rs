@@ -14,6 +14,8 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::confirm::check_redirect;
+use super::recipients::{Recipient, spelt};
 use super::visit::{disabled, invalid_credentials};
 use crate::answer::{self, Answer};
 use crate::body::{self, JSON};
@@ -41,6 +43,10 @@ pub(crate) struct SignUp {
     #[serde(default)]
     #[schema(value_type = Object)]
     data: Map<String, Value>,
+    /// Where the link in the mail leads in the end, where the address must be verified: one of the
+    /// project's redirect URLs; its site when absent.
+    #[serde(default)]
+    redirect_to: Option<String>,
     /// What the project's CAPTCHA gave, where it has one.
     #[serde(default)]
     captcha: Option<String>,
@@ -74,12 +80,12 @@ pub(crate) struct Nobody {
     captcha: Option<String>,
 }
 
-/// What is told to somebody new who must verify its address first; the same whether or not the
-/// address was somebody's already.
+/// What is told to whoever asks for a message; the same whether or not there is such a user.
 #[derive(Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct VerificationSent {
-    /// `verify-email`: follow the link in the mail.
+    /// What the message is for: `verify-email`, `magic-link`, `reset-password` and `change-email`
+    /// have a link to follow, `email-code`, `phone-code` and `change-phone` a code to type in.
     pub(crate) next: String,
 }
 
@@ -97,16 +103,21 @@ pub(crate) async fn sign_up(mut call: Call) -> Answer {
     let visit = call.visit().await?;
     call.query(&[])?;
     let body = call.body(JSON).await?;
-    let SignUp { email, password, name, locale, data, captcha } = body::parse(&body)?;
+    let SignUp { email, password, name, locale, data, redirect_to, captcha } = body::parse(&body)?;
     call.limit_address(Class::SignUpPerAddress)?;
     let (config, project) = (&visit.directory.config, &visit.project);
     if !config.password.enabled || !config.sign_up {
         return Err(disabled("password"));
     }
     check_password(&password, config)?;
+    check_redirect(&visit, redirect_to.as_deref())?;
     call.check_captcha(config, captcha.as_deref()).await?;
     let people = &call.app.people;
     let key = people.key(project, Way::Email(&email))?;
+    if config.email_verification {
+        call.limit_name(Class::MessagePerRecipient, project, &key)?;
+    }
+    let to = spelt(Way::Email(&email), &email).unwrap_or_default();
     let profile = Profile { email: Some(email), name, locale, data, ..Profile::default() };
     profile.check()?;
     let id = new_user_id()?;
@@ -115,10 +126,12 @@ pub(crate) async fn sign_up(mut call: Call) -> Answer {
     user.password = Some(people.seal(project, &id, field::PASSWORD, &hash).await?);
     user.password_at = Some(now());
     let identity = Identity { verified: false, added_at: now(), provider: None, detail: None };
-    user.identities = BTreeMap::from([(key.clone(), identity)]);
+    user.identities = BTreeMap::from([(key, identity)]);
     let steps = vec![Step::Create(Box::new(user))];
     if config.email_verification {
-        return call.sign_up_unverified(&visit, &id, steps, &profile, &key).await;
+        let language = profile.locale.clone();
+        let new = Recipient { id, to, language, is_verified: false, steps };
+        return call.sign_up_unverified(&visit, new, (&profile, &hash), redirect_to).await;
     }
     match call.begin_session(project, &id, steps, How::by("pwd")).await {
         Ok(Started::Session(session)) => answer::json(StatusCode::CREATED, &session),
@@ -240,15 +253,28 @@ impl Call {
     ) -> Result<User, Problem> {
         let people = &self.app.people;
         let mut user = User::default();
-        if let Some(hook) = &visit.directory.config.hooks.before_sign_up {
-            let view = json!({"id": id, "profile": profile});
-            let decision = people.hooks.before_sign_up(hook, &view).await;
-            let decision = decision.map_err(Problem::of_hook)?;
+        if let Some(decision) = self.before_sign_up(visit, id, profile).await? {
             user.roles = decision.roles.into_iter().collect();
             user.claims = decision.claims;
         }
         user.profile = Some(people.seal(&visit.project, id, field::PROFILE, profile).await?);
         Ok(user)
+    }
+
+    /// What the app's own server says of somebody who is about to sign up; nothing where it is not
+    /// asked.
+    ///
+    /// Errors with `forbidden` when it does not want it.
+    pub(crate) async fn before_sign_up(
+        &self,
+        visit: &super::visit::Visit,
+        id: &UserId,
+        profile: &Profile,
+    ) -> Result<Option<messages::hooks::SignUpDecision>, Problem> {
+        let Some(hook) = &visit.directory.config.hooks.before_sign_up else { return Ok(None) };
+        let view = json!({"id": id, "profile": profile});
+        let decision = self.app.people.hooks.before_sign_up(hook, &view).await;
+        decision.map(Some).map_err(Problem::of_hook)
     }
 
     /// Destroys the key of a user who came to nothing.

@@ -12,7 +12,7 @@ use crate::json::Raw;
 use crate::pattern::Kept;
 use crate::tests::{document, now};
 use crate::value::{Map, Value};
-use crate::{Nothing, Operation, Request, convert};
+use crate::{NoDocuments, Operation, Request, convert};
 
 /// Writes an expression, choosing by bytes.
 struct Writer<'a> {
@@ -132,14 +132,10 @@ impl Writer<'_> {
     }
 
     /// A macro over a list, or, where order does not show, over the keys of a map.
-    fn over(
-        &mut self,
-        depth: usize,
-        name: &str,
-        body: fn(&mut Self, usize) -> String,
-    ) -> String {
+    fn over(&mut self, depth: usize, name: &str, body: fn(&mut Self, usize) -> String) -> String {
         let has_order = matches!(name, "map" | "filter");
-        let range = if !has_order && self.choose(4) == 0 { self.map(depth) } else { self.list(depth) };
+        let range =
+            if !has_order && self.choose(4) == 0 { self.map(depth) } else { self.list(depth) };
         let Some(variable) = ["x", "y"].get(self.variables.len()) else { return range };
         self.variables.push(variable);
         let body = body(self, depth);
@@ -149,7 +145,13 @@ impl Writer<'_> {
 
     fn bool(&mut self, depth: usize) -> String {
         if depth == 0 || self.choose(4) == 0 {
-            return self.pick(&["true", "false", "resource.yes", "has(resource.n)", "has(resource.z)"]);
+            return self.pick(&[
+                "true",
+                "false",
+                "resource.yes",
+                "has(resource.n)",
+                "has(resource.z)",
+            ]);
         }
         let depth = depth - 1;
         match self.choose(12) {
@@ -243,7 +245,7 @@ fn request() -> Request<'static> {
         before: None,
         after: None,
         now: now(),
-        lookup: &Nothing,
+        lookup: &NoDocuments,
     }
 }
 
@@ -322,7 +324,6 @@ fn theirs_of(text: &str, data: &serde_json::Value) -> Result<String, cel::Execut
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: std::env::var("AGREEMENT_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000),
         failure_persistence: None,
         ..ProptestConfig::default()
     })]
