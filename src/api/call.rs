@@ -24,7 +24,7 @@ use crate::correlation::{self, CorrelationId};
 use crate::error::{Code, Problem};
 use crate::key_uses;
 use crate::router::Parameters;
-use crate::routes::Route;
+use crate::routes::{self, Route};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const HEADWATER_AFTER: HeaderName = HeaderName::from_static("headwater-after");
@@ -130,6 +130,9 @@ impl Call {
         let scope = caller::in_project(&self.app, token, &self.parameter(0)).await?;
         if let Some((area, need)) = self.route.scope() {
             scope.check(area, need)?;
+        }
+        if self.route.access == routes::Access::User {
+            scope.user()?;
         }
         key_uses::note(&self.app, &scope, &self.correlation_id);
         Ok(scope)

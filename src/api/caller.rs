@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use access::Operation;
 use actix_web::http::header::{self, HeaderMap};
 use auth::access_token::{Refused, TOKEN_BYTES_MAX};
 use compact_str::CompactString;
@@ -161,6 +162,24 @@ impl Scope {
                 let detail = format!("this key lacks the scope {area}:{}", need.as_str());
                 Err(Problem::new(Code::Forbidden, detail))
             }
+        }
+    }
+
+    /// Lets through whom a rule might allow to do one of these; whether it does, the writer decides.
+    ///
+    /// Errors with `forbidden` when there is no such rule.
+    pub(crate) fn may_write(
+        &self,
+        collection: &CollectionName,
+        operations: &[Operation],
+    ) -> Result<(), Problem> {
+        let has_rule = || {
+            let rules = self.live.rules(collection);
+            operations.iter().any(|operation| rules.has_rule(*operation))
+        };
+        match self.principal.access() == Access::PastRules || has_rule() {
+            true => Ok(()),
+            false => Err(domain::rejected::Reason::Denied.into()),
         }
     }
 

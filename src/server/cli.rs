@@ -46,6 +46,11 @@ pub(crate) enum Command {
         #[arg(long, alias = "url", env = "HEADWATER_URL", default_value = DEFAULT_URL)]
         server: String,
     },
+    /// Test access rules, and try drafts of them.
+    Rules {
+        #[command(subcommand)]
+        what: Rules,
+    },
     /// Show or check the configuration.
     Config {
         #[command(subcommand)]
@@ -102,7 +107,7 @@ pub(crate) enum Rebuild {
 #[derive(Debug, Args)]
 pub(crate) struct Remote {
     /// The server.
-    #[arg(long, env = "HEADWATER_URL", default_value = DEFAULT_URL)]
+    #[arg(long, alias = "url", env = "HEADWATER_URL", default_value = DEFAULT_URL)]
     pub(crate) server: String,
     /// An admin or secret key.
     #[arg(long, env = "HEADWATER_KEY", hide_env_values = true)]
@@ -178,6 +183,31 @@ pub(crate) enum Import {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum Rules {
+    /// Run tests of access rules: NAME.test.json beside NAME.rules.json. Needs no server. Exit
+    /// code 1 when a test fails.
+    Test {
+        /// Files, or folders of them [default: rules].
+        #[arg(value_name = "FILE or FOLDER")]
+        files: Vec<PathBuf>,
+    },
+    /// Tell which requests of the last day a draft of a collection's rules would decide otherwise.
+    /// Changes nothing.
+    Try {
+        #[command(flatten)]
+        remote: Remote,
+        /// The collection.
+        #[arg(long, short)]
+        collection: String,
+        /// Exit code 1 when something would change.
+        #[arg(long)]
+        exit_code: bool,
+        /// The draft, as NAME.rules.json.
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum Config {
     /// Check it; says what is wrong and where.
     Check(ConfigFile),
@@ -235,6 +265,9 @@ mod tests {
             "headwater migrate --config h.toml",
             "headwater serve --roles api,realtime",
             "headwater openapi",
+            "headwater rules test",
+            "headwater rules test rules notes.test.json",
+            "headwater rules try n.rules.json --url http://h:1 --key k -p demo -c notes --exit-code",
         ] {
             assert!(parse(line).is_ok(), "{line}");
         }

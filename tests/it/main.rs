@@ -17,4 +17,5 @@ mod operations;
 mod people;
 mod realtime;
 mod rebuild;
+mod rules_cli;
 mod transactions;

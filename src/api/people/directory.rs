@@ -6,7 +6,6 @@ use std::sync::Arc;
 use auth::access_token::{
     Algorithm, Cache, Claims, Issuer, PublicKey, Refused, SigningKey, Verifier,
 };
-use domain::projects::People as Groups;
 use domain::sign_in::Config;
 use domain::{ProjectId, Timestamp};
 use engine::Project;
@@ -19,8 +18,6 @@ use crate::error::{Code, Problem};
 pub(crate) struct Directory {
     /// How people sign in, secrets opened.
     pub(crate) config: Config,
-    /// Roles and groups.
-    pub(crate) groups: Groups,
     /// `iss` of its tokens.
     pub(crate) issuer: String,
     /// The public halves of its signing keys, the newest last.
@@ -58,7 +55,7 @@ impl Directory {
             }
             None => None,
         };
-        Ok(Self { config, groups: state.people.clone(), issuer, keys, verifier, signer })
+        Ok(Self { config, issuer, keys, verifier, signer })
     }
 
     /// What an access token of this project says, if it is good now.

@@ -31,8 +31,8 @@ pub(crate) use ways::Way;
 
 use crate::error::{Code, Problem};
 
-/// Access tokens that were found good and are remembered as such.
-const TOKENS_CACHED_MAX: usize = 20_000;
+/// Access tokens that were found good and are remembered as such, in bytes of their text.
+const TOKENS_CACHED_BYTES_MAX: usize = 16 << 20;
 /// Identities whose failures are counted.
 const LOCKOUTS_MAX: usize = 100_000;
 
@@ -71,8 +71,11 @@ pub(crate) struct People {
     pub(crate) queue: Queue,
     pub(crate) inbox: Option<Arc<Inbox>>,
     tokens: Cache,
-    directories: RwLock<HashMap<ProjectId, (Arc<Project>, Arc<Directory>)>>,
+    directories: RwLock<HashMap<ProjectId, Made>>,
 }
+
+/// A project as it was, and what was made of it.
+type Made = (Arc<Project>, Arc<Directory>);
 
 impl People {
     /// Errors with what of the options can't be used. Must run within a tokio runtime that lives
@@ -99,7 +102,7 @@ impl People {
             outbound,
             queue: Queue::new(Arc::new(courier)),
             inbox: options.inbox,
-            tokens: Cache::new(TOKENS_CACHED_MAX),
+            tokens: Cache::new(TOKENS_CACHED_BYTES_MAX),
             directories: RwLock::default(),
         })
     }

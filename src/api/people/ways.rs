@@ -45,6 +45,9 @@ impl People {
             Way::Issuer { issuer, subject } => ("oidc", format!("{issuer} {subject}")),
             Way::Passkey(id) => ("passkey", id.to_owned()),
         };
-        Ok(format!("{kind}:{}", self.server_keys.index(project, kind, &normalized)))
+        // Under the oldest key of the server: a way in is found for as long as that one is known,
+        // however often the server's key was replaced.
+        let index = self.server_keys.indexes(project, kind, &normalized).pop();
+        Ok(format!("{kind}:{}", index.unwrap_or_default()))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use access::Operation;
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header;
@@ -71,6 +72,7 @@ pub(crate) struct DocumentPage {
 pub(crate) async fn create(mut call: Call) -> Answer {
     let scope = call.scope().await?;
     let collection = call.collection()?;
+    scope.may_write(&collection, &[Operation::Create])?;
     let (id, expected) = match call.query(&["id"])?.id("id", DocumentId::new)? {
         Some(id) => (id, ExpectedVersion::Any),
         None => (new_id()?, ExpectedVersion::Fresh),
@@ -153,6 +155,7 @@ pub(crate) async fn get(call: Call) -> Answer {
 pub(crate) async fn put(mut call: Call) -> Answer {
     let scope = call.scope().await?;
     let (collection, id) = (call.collection()?, call.document()?);
+    scope.may_write(&collection, &[Operation::Create, Operation::Update])?;
     call.query(&[])?;
     let expected = condition::if_match_or_none(call.headers())?;
     let body = call.body(JSON).await?;
@@ -180,6 +183,7 @@ pub(crate) async fn put(mut call: Call) -> Answer {
 pub(crate) async fn patch(mut call: Call) -> Answer {
     let scope = call.scope().await?;
     let (collection, id) = (call.collection()?, call.document()?);
+    scope.may_write(&collection, &[Operation::Update])?;
     call.query(&[])?;
     let expected = condition::if_match(call.headers())?;
     let body = call.body(MERGE_PATCH).await?;
@@ -201,6 +205,7 @@ pub(crate) async fn patch(mut call: Call) -> Answer {
 pub(crate) async fn delete(call: Call) -> Answer {
     let scope = call.scope().await?;
     let (collection, id) = (call.collection()?, call.document()?);
+    scope.may_write(&collection, &[Operation::Delete])?;
     call.query(&[])?;
     let expected = condition::if_match(call.headers())?;
     let write = Write { collection, id, op: Op::Delete, expected };

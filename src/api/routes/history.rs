@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use access::Operation;
 use actix_web::http::StatusCode;
 use bytes::Bytes;
 use domain::Recorded;
@@ -162,6 +163,7 @@ fn write_version(out: &mut Vec<u8>, seen: &Seen) {
 pub(crate) async fn restore(mut call: Call) -> Answer {
     let scope = call.scope().await?;
     let (collection, id) = (call.collection()?, call.document()?);
+    scope.may_write(&collection, &[Operation::Create, Operation::Update])?;
     call.query(&[])?;
     let expected = condition::if_match(call.headers())?;
     let body = call.body(JSON).await?;

@@ -97,7 +97,8 @@ impl Route {
     pub(crate) fn is_keyed(&self) -> bool {
         let holds_token =
             self.pattern.ends_with("/impersonate") || self.pattern.ends_with("/{user}/link");
-        self.is_write() && !matches!(self.access, Access::Visitor | Access::User) && !holds_token
+        let is_write = self.is_write() && !self.pattern.ends_with("/rules/try");
+        is_write && !matches!(self.access, Access::Visitor | Access::User) && !holds_token
     }
 
     /// The part of a project that it is about and what it does to it, as scopes of secret keys

@@ -40,7 +40,8 @@ fn full() -> Value {
             "templates": {"magic-link": {"de": {"subject": "Los", "text": "{{ link }}"}}},
         },
         "sms": {
-            "kind": "twilio", "accountSid": "AC1", "authToken": "sms-secret", "from": "+15005550006",
+            "kind": "twilio", "accountSid": "AC1", "authToken": "sms-secret",
+            "from": "+15005550006",
         },
         "captcha": {"verifyUrl": "https://captcha.example/verify", "secret": "captcha-secret"},
         "sessions": {"accessTokenSeconds": 60},
@@ -128,7 +129,10 @@ async fn a_kept_secret_stays_where_it_is() {
 #[actix_web::test]
 async fn what_can_not_be_used_is_refused_with_its_place() {
     let rig = Rig::new().await;
-    let hook = |url: &str, secret: &str, wait: u32| json!({"hooks": {"sendMail": {"url": url, "secret": secret, "waitMsMax": wait}}});
+    let hook = |url: &str, secret: &str, wait: u32| {
+        let hook = json!({"url": url, "secret": secret, "waitMsMax": wait});
+        json!({"hooks": {"sendMail": hook}})
+    };
     let link = json!({"subject": "s", "text": "no placeholder"});
     let many = |count: usize| vec!["https://app.example"; count];
     let provider = |name: &str, one: Value| json!({"providers": {name: one}});
@@ -162,10 +166,7 @@ async fn what_can_not_be_used_is_refused_with_its_place() {
         (hook("https://app.example", HOOK_SECRET, 10_001), "/hooks/sendMail/waitMsMax"),
         (hook("https://app.example", "********", 1), "/hooks/sendMail/secret"),
         (json!({"mail": {"smtpUrl": "smtps://u:p@mail.example"}}), "/mail"),
-        (
-            json!({"mail": {"templates": {"magic-link": {"en": link}}}}),
-            "/mail/templates/magic-link/en",
-        ),
+        (json!({"mail": {"templates": {"invite": {"en": link}}}}), "/mail/templates/invite/en"),
         (json!({"mail": {"templates": {"spam": {}}}}), "/mail/templates"),
         (json!({"mail": {"language": "de_CH"}}), "/mail/language"),
         (

@@ -121,9 +121,14 @@ impl Issuer {
     }
 }
 
+/// As pages read it: of two values the first.
 fn query(url: &str) -> HashMap<String, String> {
     let text = url.split_once('?').map_or("", |(_, query)| query);
-    form_urlencoded::parse(text.as_bytes()).into_owned().collect()
+    let mut query = HashMap::new();
+    for (name, value) in form_urlencoded::parse(text.as_bytes()).into_owned() {
+        query.entry(name).or_insert(value);
+    }
+    query
 }
 
 async fn serve(

@@ -12,6 +12,8 @@ use crate::server::{Options, Server};
 /// Runs a server until the test drops the sender.
 fn serve(options: Options) -> (SocketAddr, oneshot::Sender<()>, std::thread::JoinHandle<()>) {
     let (engine, _, registry) = engine();
+    // Mail would be sent from there.
+    let _within = super::runtime().enter();
     let options = Options { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..options };
     let server = Server::bind(engine, registry, options, super::people()).unwrap();
     let addr = server.addr();
@@ -108,6 +110,7 @@ fn an_unread_body_does_not_spoil_the_next_request() {
 #[test]
 fn without_an_admin_key_it_does_not_start() {
     let (engine, _, registry) = engine();
+    let _within = super::runtime().enter();
     assert!(Server::bind(engine, registry, Options::default(), super::people()).is_err());
 }
 

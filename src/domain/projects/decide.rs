@@ -155,8 +155,9 @@ pub fn decide(state: &ProjectState, command: &ProjectCommand) -> Result<NewEvent
         }
         ProjectCommand::ConfigureSignIn { config } => ProjectEvent::SignInConfigured { config },
         ProjectCommand::ConfigurePeople { people } => {
-            within("roles", people.roles.len(), ROLES_MAX)?;
-            within("groups", people.groups.len(), ROLES_MAX)?;
+            // As many as there are to be, not one more.
+            within("roles", people.roles.len(), ROLES_MAX + 1)?;
+            within("groups", people.groups.len(), ROLES_MAX + 1)?;
             ProjectEvent::PeopleConfigured { people }
         }
         ProjectCommand::AddSigningKey { id, public, private, is_first } => {

@@ -158,10 +158,11 @@ impl Feed {
             let read = self.shard.engine.log.read(self.partition.id, next, CATCH_UP).await?;
             for recorded in read.events.iter().take_while(|one| one.position.offset < until) {
                 let event = &recorded.event;
-                if event.project == self.project && self.target.takes(event.stream.as_str()) {
-                    if let Some(change) = self.change(recorded).await? {
-                        self.outgoing.push(self.encoder.change(&change));
-                    }
+                if event.project == self.project
+                    && self.target.takes(event.stream.as_str())
+                    && let Some(change) = self.change(recorded).await?
+                {
+                    self.outgoing.push(self.encoder.change(&change));
                 }
             }
             next = read.next.min(until);

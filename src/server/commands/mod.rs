@@ -10,6 +10,7 @@ mod import;
 mod migrate;
 mod progress;
 mod rebuild;
+mod rules;
 mod serve;
 mod verify;
 
@@ -36,6 +37,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Export { what } => wait(export::run(&what)),
         Command::Import { what } => wait(import::run(&what)),
         Command::Health { server } => wait(health::run(&server)),
+        Command::Rules { what } => rules::run(&what),
         Command::Config { what } => config::run(&what),
         Command::Openapi => config::openapi(),
     }

@@ -1,5 +1,5 @@
 //! One-time sign-in codes: a browser that has shown who its user is goes back to the app with one,
-//! and the app gets a session for it (as RFC 6749, section 4.1, has it, with the proof of RFC 7636).
+//! and the app gets a session for it, as RFC 6749, section 4.1, has it, with the proof of RFC 7636.
 //! No token ever stands in a URL.
 
 use auth::limits::Class;

@@ -3,12 +3,13 @@
 
 use actix_web::http::StatusCode;
 use auth::limits::Class;
+use domain::sign_in::Preset;
 use domain::users::Step;
 use domain::{ProjectId, UserId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::visit::{Visit, invalid_credentials};
+use super::visit::{Visit, disabled, invalid_credentials};
 use crate::answer::{self, Answer};
 use crate::body::{self, JSON};
 use crate::call::Call;
@@ -67,6 +68,9 @@ impl Call {
     ) -> Result<Vouched, Problem> {
         let IdTokenBody { provider: name, id_token, nonce } = body;
         let provider = self.provider(visit, name)?;
+        if provider.kind == Preset::Github {
+            return Err(disabled("id token of this provider"));
+        }
         let issuers = &self.app.people.issuers;
         let person = issuers.verify_id_token(provider, id_token, nonce.as_deref(), now()).await;
         Ok(Vouched::new(name, provider, person.map_err(Problem::of_issuer)?))

@@ -137,8 +137,7 @@ pub(crate) async fn sign_up(mut call: Call) -> Answer {
         Ok(Started::Session(session)) => answer::json(StatusCode::CREATED, &session),
         Ok(Started::WrongAnswer) => Err(invalid_credentials()),
         Err(problem) => {
-            // Nobody will ever be this user.
-            call.forget_key(project, &id).await;
+            call.forget_unless_made(project, &id, &problem).await;
             Err(problem)
         }
     }
@@ -277,7 +276,19 @@ impl Call {
         decision.map(Some).map_err(Problem::of_hook)
     }
 
-    /// Destroys the key of a user who came to nothing.
+    /// Destroys the key of a user who came to nothing, if that is sure: only a way in that was taken
+    /// says that nothing was written.
+    pub(crate) async fn forget_unless_made(
+        &self,
+        project: &domain::ProjectId,
+        id: &UserId,
+        problem: &Problem,
+    ) {
+        if problem.code() == Code::IdentityTaken {
+            self.forget_key(project, id).await;
+        }
+    }
+
     pub(crate) async fn forget_key(&self, project: &domain::ProjectId, id: &UserId) {
         let destroyed = self.app.people.sealer.keys().destroy(project, id.as_str()).await;
         if let Err(error) = destroyed {

@@ -228,7 +228,7 @@ impl Call {
         let actor = if is_new { Actor::User { id: id.clone(), by: None } } else { Actor::System };
         if let Err(problem) = self.change_user(&visit.project, actor, &id, steps).await {
             if is_new {
-                self.forget_key(&visit.project, &id).await;
+                self.forget_unless_made(&visit.project, &id, &problem).await;
             }
             return Err(problem);
         }

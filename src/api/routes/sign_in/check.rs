@@ -219,8 +219,8 @@ fn check_outbound(people: &People, url: &str, at: &str) -> Result<(), Problem> {
     checked.map_err(|error| Problem::body(at.to_owned(), error.to_string()))
 }
 
-fn is_too_long(text: &String) -> bool {
-    text.len() > TEXT_BYTES_MAX
+fn is_too_long(text: impl AsRef<str>) -> bool {
+    text.as_ref().len() > TEXT_BYTES_MAX
 }
 
 fn texts(at: &str, all: &[String]) -> Result<(), Problem> {

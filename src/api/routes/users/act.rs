@@ -18,14 +18,12 @@ use crate::call::Call;
 use crate::caller::Scope;
 use crate::error::{Code, Problem};
 use crate::people::{IMPERSONATION_SECONDS_MAX, field, now};
-use crate::routes::auth::challenges::{Detail, LINK_SECONDS, purpose};
+use crate::routes::auth::challenges::{Detail, LINK_SECONDS, LINK_TRIES, purpose};
 
 /// The longest reason, in characters.
 const REASON_CHARS_MAX: usize = 500;
 /// How long a link is good that lets its bearer in, in seconds.
 const SIGN_IN_SECONDS: u32 = 3600;
-/// Wrong answers that a link takes.
-const LINK_TRIES: u8 = 5;
 
 /// Which sessions to end.
 #[derive(Deserialize, Serialize, ToSchema)]
@@ -64,6 +62,7 @@ pub(crate) struct Impersonation {
 /// What a link does.
 #[derive(Debug, Clone, Copy, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schema(as = UserLinkKind)]
 pub(crate) enum LinkKind {
     /// Signs in.
     MagicLink,
@@ -76,6 +75,7 @@ pub(crate) enum LinkKind {
 /// Which link.
 #[derive(Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = NewUserLink)]
 pub(crate) struct NewLink {
     /// What it does.
     kind: LinkKind,
@@ -84,6 +84,7 @@ pub(crate) struct NewLink {
 /// A link to send.
 #[derive(Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = UserLink)]
 pub(crate) struct Link {
     /// Whoever has it is taken for the user: send it to the user's mail address and nowhere else.
     link: String,
