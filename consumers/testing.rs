@@ -130,8 +130,9 @@ impl Space for FusedSpace {
     async fn commit(&self, batch: Batch) -> Result<(), readmodel::Error> {
         if self.commits_left.fetch_sub(1, Ordering::SeqCst) <= 0 {
             if self.is_torn.load(Ordering::SeqCst) {
-                let checkpoint = self.inner.checkpoint().await?;
-                self.inner.commit(Batch { checkpoint, ..batch }).await?;
+                let mut rows = batch;
+                rows.checkpoint = self.inner.checkpoint().await?;
+                self.inner.commit(rows).await?;
             }
             return Err(readmodel::Error::Closed);
         }

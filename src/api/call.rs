@@ -162,9 +162,14 @@ impl Call {
         scope.again(&self.app)
     }
 
-    /// Where the request comes from.
+    /// Where the request comes from: what the nearest proxy says of it, where there is one.
     pub(crate) fn address(&self) -> Option<std::net::IpAddr> {
-        self.request.peer_addr().map(|address| address.ip())
+        let told = self.app.options.client_address_header.as_ref().and_then(|name| {
+            // The last line and its last part are the nearest proxy's; anybody can send the others.
+            let last = self.headers().get_all(name).last()?.to_str().ok()?;
+            last.rsplit(',').next()?.trim().parse().ok()
+        });
+        told.or_else(|| self.request.peer_addr().map(|address| address.ip()))
     }
 
     /// Where other nodes work beside this one, what the caller relies on may have been made on one

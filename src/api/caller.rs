@@ -165,7 +165,8 @@ impl Scope {
         }
     }
 
-    /// Lets through whom a rule might allow to do one of these; whether it does, the writer decides.
+    /// Lets through whom a rule might allow to do one of these; whether it does, the writer
+    /// decides.
     ///
     /// Errors with `forbidden` when there is no such rule.
     pub(crate) fn may_write(
@@ -183,12 +184,13 @@ impl Scope {
         }
     }
 
-    /// The user, where it is one.
+    /// The user, where it is one with a session of this server: another issuer's people have
+    /// nothing here but what rules let them see.
     ///
     /// Errors with `unauthorized` for anybody else.
     pub(crate) fn user(&self) -> Result<&Auth, Problem> {
         match &self.principal {
-            Principal::User(auth) => Ok(auth),
+            Principal::User(auth) if auth.session.is_some() => Ok(auth),
             _ => Err(Problem::new(Code::Unauthorized, "this takes a user's access token")),
         }
     }
@@ -330,17 +332,18 @@ async fn by_token(
     })?;
     let issued_at = foreign.issued_at.unwrap_or(now);
     let times = Times { issued_at, expires_at: foreign.expires_at };
-    Ok((Box::new(foreign_auth(foreign, issuers.len() > 1)?), times))
+    Ok((Box::new(foreign_auth(foreign, &issuers[0].issuer)?), times))
 }
 
 /// What rules see of somebody whom another issuer vouches for.
 ///
 /// Errors with `internal`, which can't be: the id is made of hex digits.
-fn foreign_auth(foreign: Foreign, several: bool) -> Result<Auth, Problem> {
-    // Two issuers may name two people alike, and not every name of theirs is an id here.
-    let name = match several {
-        true => Err(domain::ids::InvalidId::Length(0)),
-        false => UserId::new(&foreign.subject),
+fn foreign_auth(foreign: Foreign, first: &str) -> Result<Auth, Problem> {
+    // Two issuers may name two people alike, and not every name of theirs is an id here. Those of
+    // the one that is listed first keep theirs, whoever is listed after it.
+    let name = match foreign.issuer == first {
+        true => UserId::new(&foreign.subject),
+        false => Err(domain::ids::InvalidId::Length(0)),
     };
     let hash = key_hash(&format!("{} {}", foreign.issuer, foreign.subject));
     let uid = name.or_else(|_| UserId::new(&format!("ext-{}", &hash[..32])));

@@ -86,7 +86,10 @@ pub(crate) async fn dispatch(
         Err(problem) => failed(&problem, &correlation_id),
     };
     response.headers_mut().insert(X_CORRELATION_ID, correlation_id.to_header());
-    cors::allow(request.headers(), &mut response);
+    // Where browsers are sent to, no script has anything to read (RFC 9700 §2.6).
+    if !route.is_some_and(|route| ROUTES[route].is_navigated()) {
+        cors::allow(request.headers(), &mut response);
+    }
     if *app.stopping.borrow() {
         response.head_mut().set_connection_type(actix_http::ConnectionType::Close);
     }

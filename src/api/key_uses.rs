@@ -1,5 +1,5 @@
-//! Notes that a project's keys are used, so that those which nobody uses any more can be told: once
-//! a day for each, behind the request that was the first.
+//! Notes that a project's keys are used, so that those which nobody uses any more can be told: in
+//! memory at once, and in the log once a day for each, behind the request that was the first.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use compact_str::CompactString;
 use domain::access::Access;
 use domain::command::{self, Command, Context};
-use domain::projects::ProjectCommand;
-use domain::{Actor, KeyId, ProjectId};
+use domain::projects::{Key, ProjectCommand};
+use domain::{Actor, KeyId, ProjectId, Timestamp};
 use parking_lot::Mutex;
 
 use crate::app::App;
@@ -17,44 +17,57 @@ use crate::caller::{Principal, Scope};
 use crate::correlation::CorrelationId;
 use crate::people;
 
-/// How long a use is news.
+/// How long a use is news, and a key that nobody used no worse for it.
 const NOTED_SECONDS: i64 = 24 * 3600;
 /// How long nobody tries again to note the same, whatever came of it.
 const PAUSE: Duration = Duration::from_secs(60);
-/// Keys whose use is being noted at a time.
-const BEGUN_MAX: usize = 1024;
+/// Keys whose last use is remembered here; past it, uses are only noted in the log.
+const KEYS_MAX: usize = 100_000;
 
-/// Keys whose use was begun to be noted, and when.
+/// When keys were last used at this node, and when that was last begun to be noted in the log.
 #[derive(Default)]
-pub(crate) struct KeyUses(Mutex<HashMap<(ProjectId, KeyId), Instant>>);
+pub(crate) struct KeyUses(Mutex<HashMap<(ProjectId, KeyId), Use>>);
+
+struct Use {
+    last: Timestamp,
+    begun: Option<Instant>,
+}
 
 impl KeyUses {
-    /// Whether it is the caller's to note this one.
-    fn begin(&self, project: &ProjectId, key: &KeyId, now: Instant) -> bool {
-        let mut begun = self.0.lock();
-        let name = (project.clone(), key.clone());
-        let is_fresh = |since: &Instant| now.saturating_duration_since(*since) < PAUSE;
-        if begun.get(&name).is_some_and(is_fresh) {
+    /// When the key was last used here, since the server was started.
+    pub(crate) fn last(&self, project: &ProjectId, key: &KeyId) -> Option<Timestamp> {
+        let uses = self.0.lock();
+        uses.get(&(project.clone(), key.clone())).map(|one| one.last)
+    }
+
+    /// Remembers a use. Whether it is the caller's to note it in the log, if it is to be noted.
+    fn used(&self, name: (ProjectId, KeyId), at: Timestamp, is_due: bool, now: Instant) -> bool {
+        let mut uses = self.0.lock();
+        if uses.len() >= KEYS_MAX && !uses.contains_key(&name) {
             return false;
         }
-        if begun.len() >= BEGUN_MAX {
-            begun.retain(|_, since| is_fresh(since));
+        let one = uses.entry(name).or_insert(Use { last: at, begun: None });
+        one.last = at.max(one.last);
+        let begun = one.begun.is_some_and(|begun| now.saturating_duration_since(begun) < PAUSE);
+        if is_due && !begun {
+            one.begun = Some(now);
         }
-        let has_room = begun.len() < BEGUN_MAX;
-        if has_room {
-            begun.insert(name, now);
-        }
-        has_room
+        is_due && !begun
     }
 }
 
-/// Sees to it that the use of the caller's key is noted, if the last one is a day ago.
+/// Whether the log knows too little of a key's use: nothing of it for a day.
+fn is_due(key: &Key, now: Timestamp) -> bool {
+    let known = key.used_at.unwrap_or(key.created_at).max(key.created_at);
+    now.as_micros() - known.as_micros() >= NOTED_SECONDS * 1_000_000
+}
+
+/// Remembers that the caller's key was used, and sees to it that the log has it, once a day.
 pub(crate) fn note(app: &Rc<App>, scope: &Scope, correlation_id: &CorrelationId) {
     let (Principal::Secret(id) | Principal::Publishable(id)) = &scope.principal else { return };
     let Some(key) = scope.live.state.keys.get(id) else { return };
-    let since = |at: domain::Timestamp| people::now().as_micros() - at.as_micros();
-    let is_known = key.used_at.is_some_and(|at| since(at) < NOTED_SECONDS * 1_000_000);
-    if is_known || !app.key_uses.begin(&scope.project, id, Instant::now()) {
+    let (name, now) = ((scope.project.clone(), id.clone()), people::now());
+    if !app.key_uses.used(name, now, is_due(key, now), Instant::now()) {
         return;
     }
     let context = Context {
@@ -81,19 +94,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_is_noted_once_and_there_is_a_bound() {
+    fn a_burst_is_noted_once_and_what_is_known_not_at_all() {
         let uses = KeyUses::default();
-        let project = ProjectId::new("p").unwrap();
-        let key = |number: usize| KeyId::new(&format!("k{number}")).unwrap();
-        let start = Instant::now();
-        assert!(uses.begin(&project, &key(0), start));
-        assert!(!uses.begin(&project, &key(0), start));
-        assert!(!uses.begin(&project, &key(0), start + PAUSE / 2));
-        assert!(uses.begin(&project, &key(0), start + PAUSE));
-        for number in 1..BEGUN_MAX {
-            assert!(uses.begin(&project, &key(number), start + PAUSE));
-        }
-        assert!(!uses.begin(&project, &key(BEGUN_MAX), start + PAUSE));
-        assert!(uses.begin(&project, &key(BEGUN_MAX), start + PAUSE * 2));
+        let name = || (ProjectId::new("p").unwrap(), KeyId::new("k").unwrap());
+        let (start, at) = (Instant::now(), |n: i64| Timestamp::from_micros(n));
+        assert!(!uses.used(name(), at(1), false, start));
+        assert!(uses.used(name(), at(2), true, start));
+        assert!(!uses.used(name(), at(3), true, start + PAUSE / 2));
+        assert!(uses.used(name(), at(4), true, start + PAUSE));
+        let (project, key) = name();
+        assert_eq!(uses.last(&project, &key), Some(at(4)));
+    }
+
+    #[test]
+    fn a_use_is_news_after_a_day() {
+        let day = NOTED_SECONDS * 1_000_000;
+        let at = Timestamp::from_micros;
+        let key = |used_at: Option<i64>| Key {
+            kind: domain::projects::KeyKind::Secret,
+            name: String::new(),
+            hash: String::new(),
+            hint: String::new(),
+            created_at: at(day),
+            scopes: Vec::new(),
+            previous: None,
+            rotated_at: None,
+            used_at: used_at.map(at),
+        };
+        assert!(!is_due(&key(None), at(day + 5)));
+        assert!(is_due(&key(None), at(2 * day)));
+        assert!(!is_due(&key(Some(2 * day)), at(2 * day + 5)));
+        assert!(is_due(&key(Some(2 * day)), at(3 * day)));
     }
 }

@@ -206,7 +206,13 @@ fn complete(operation: &mut Operation, route: &Route) {
         }
     }
     for (status, codes) in problems(route, has_body) {
-        operation.responses.responses.insert(status.to_string(), RefOr::T(problem(status, &codes)));
+        let mut answer = problem(status, &codes);
+        if route.pattern.ends_with("/auth/confirm") {
+            // Whoever followed a link reads it in a browser.
+            let page = Content::new(Some(ObjectBuilder::new().schema_type(Type::String)));
+            answer.content.insert("text/html".to_owned(), page);
+        }
+        operation.responses.responses.insert(status.to_string(), RefOr::T(answer));
     }
 }
 

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use actix_http::KeepAlive;
 use actix_web::dev::fn_service;
+use actix_web::http::header::HeaderName;
 use actix_web::rt::net::TcpStream;
 use actix_web::{App as ActixApp, HttpServer};
 use bytes::Bytes;
@@ -62,6 +63,9 @@ pub struct Options {
     pub heartbeat: Duration,
     /// How long requests and sockets get to end when the server stops.
     pub shutdown_wait: Duration,
+    /// The header in which a proxy before the server says where a request comes from; `None` where
+    /// there is no proxy.
+    pub client_address_header: Option<HeaderName>,
     /// What this node answers.
     pub roles: Roles,
     /// What an answered write can survive, as `/readyz` tells it in one word.
@@ -90,6 +94,7 @@ impl Default for Options {
             socket_subscriptions_max: 100,
             heartbeat: Duration::from_secs(25),
             shutdown_wait: Duration::from_secs(10),
+            client_address_header: None,
             roles: Roles { api: true, realtime: true },
             durability: "fsync".to_owned(),
             record_requests: 1_000,

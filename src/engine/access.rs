@@ -180,8 +180,8 @@ impl Viewer {
         }
     }
 
-    /// Whether rules, roles or groups changed after the event at `last`: what was seen until then may
-    /// be out of sight, without an event that says so.
+    /// Whether rules, roles or groups changed after the event at `last`: what was seen until then
+    /// may be out of sight, without an event that says so.
     pub(crate) async fn has_changed_since(
         &self,
         engine: &Engine,

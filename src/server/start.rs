@@ -56,6 +56,9 @@ pub(crate) struct Vault {
     pub(crate) subject_keys: Arc<dyn SubjectKeys>,
 }
 
+/// What a node is made of once all of it is open.
+pub(crate) type Opened = (Arc<engine::Engine>, Vault);
+
 /// A node on its way up: what there is before the engine.
 pub(crate) struct Opening {
     pub(crate) registry: Registry,
@@ -71,7 +74,7 @@ impl Opening {
     }
 
     /// The node, once it has an engine and its keys.
-    pub(crate) fn with(self, (engine, vault): (Arc<engine::Engine>, Vault)) -> Node {
+    pub(crate) fn with(self, (engine, vault): Opened) -> Node {
         Node { engine, vault, registry: self.registry, runtime: self.runtime }
     }
 }
@@ -113,7 +116,7 @@ impl Node {
         listen: &str,
         is_alone: bool,
         waits: &(dyn Fn(String) + Send + Sync),
-    ) -> anyhow::Result<(Arc<engine::Engine>, Vault)> {
+    ) -> anyhow::Result<Opened> {
         let server_keys = people::server_keys(config)?;
         let log_metrics = eventlog::metrics::Metrics::new(registry)?;
         let metrics = Arc::new(engine::Metrics::register(registry)?);

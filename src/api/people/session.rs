@@ -84,7 +84,9 @@ impl Call {
             authenticated_at: at,
             generation: 1,
             token_hash: refresh.hash(),
+            sibling_hashes: Vec::new(),
             previous_hash: None,
+            previous_at: None,
             level: how.level,
             methods: how.methods,
             client: Some(client),
@@ -105,7 +107,7 @@ impl Call {
         if written.events.iter().any(failed) {
             return Ok(Started::WrongAnswer);
         }
-        let body = self.session_body(project, user, session_id, refresh.text()).await?;
+        let body = self.session_body(project, user, session_id, refresh.text(), None).await?;
         Ok(Started::Session(Box::new(body)))
     }
 
@@ -133,6 +135,8 @@ impl Call {
             idle_seconds_max: sessions.idle_seconds_max,
             age_seconds_max: sessions.age_seconds_max,
         });
+        // Asked first: a hook that fails must not cost the client its refresh token.
+        let extra = self.claims_for(&directory, project, token).await?;
         let actor = Actor::User { id: user.clone(), by: None };
         let written = self.change_user(project, actor, &user, vec![refresh]).await;
         let written = written.map_err(|problem| match problem.code() {
@@ -144,23 +148,53 @@ impl Call {
         if !written.events.iter().any(went_on) {
             return Err(ended());
         }
-        self.session_body(project, &user, id, next.text()).await
+        self.session_body(project, &user, id, next.text(), extra).await
     }
 
-    /// The answer for a session as it is now.
+    /// What the app's hook adds to the tokens of the session that a refresh token is of; `None`
+    /// where there is no hook, or the token is none of the session's.
+    async fn claims_for(
+        &self,
+        directory: &Directory,
+        project: &ProjectId,
+        token: &RefreshToken,
+    ) -> Result<Option<Map<String, Value>>, Problem> {
+        if directory.config.hooks.before_token.is_none() {
+            return Ok(None);
+        }
+        let Some(state) = self.app.engine.user(project, token.user()).await? else {
+            return Ok(None);
+        };
+        let is_its_own = state.sessions.get(token.session()).is_some_and(|session| {
+            let previous = session.previous_hash.as_ref();
+            std::iter::once(&session.token_hash)
+                .chain(&session.sibling_hashes)
+                .chain(previous)
+                .any(|hash| token.matches(hash))
+        });
+        if !is_its_own {
+            return Ok(None);
+        }
+        let body = self.app.people.show(project, token.user(), &state).await?;
+        self.before_token(directory, &body, token.session()).await.map(Some)
+    }
+
+    /// The answer for a session as it is now. `extra` is what the app's hook adds to its token, if
+    /// it was asked already.
     pub(crate) async fn session_body(
         &self,
         project: &ProjectId,
         id: &UserId,
         session_id: SessionId,
         refresh_token: String,
+        extra: Option<Map<String, Value>>,
     ) -> Result<SessionBody, Problem> {
         let gone = || Problem::new(Code::SessionEnded, "the session has ended already");
         let state = self.app.engine.user(project, id).await?.ok_or_else(gone)?;
         let session = state.sessions.get(&session_id).cloned().ok_or_else(gone)?;
         let profile = self.app.people.profile(project, id, &state.user).await?;
-        let token =
-            self.access_token(project, id, &state, &profile, (&session_id, &session)).await?;
+        let of = (&session_id, &session);
+        let token = self.access_token(project, id, (&state, &profile), of, extra).await?;
         let user = UserBody::new(&self.app.people, project, id, &state, profile);
         Ok(SessionBody::new(token, refresh_token, (session_id, &session), user))
     }
@@ -178,8 +212,9 @@ impl Call {
         let state = self.app.engine.user(project, id).await?.ok_or_else(gone)?;
         let session = state.sessions.get(session_id).ok_or_else(gone)?;
         let profile = self.app.people.profile(project, id, &state.user).await?;
+        let of = (session_id, session);
         let (token, expires_in) =
-            self.access_token(project, id, &state, &profile, (session_id, session)).await?;
+            self.access_token(project, id, (&state, &profile), of, None).await?;
         Ok((token, expires_in, level(session.level)))
     }
 
@@ -187,14 +222,17 @@ impl Call {
         &self,
         project: &ProjectId,
         id: &UserId,
-        state: &UserState,
-        profile: &Profile,
+        (state, profile): (&UserState, &Profile),
         (session_id, session): (&SessionId, &Session),
+        extra: Option<Map<String, Value>>,
     ) -> Result<(String, u32), Problem> {
         let people = &self.app.people;
         let directory = self.signing_directory(project).await?;
         let body = UserBody::new(people, project, id, state, profile.clone());
-        let extra = self.before_token(&directory, &body, session_id).await?;
+        let extra = match extra {
+            Some(extra) => extra,
+            None => self.before_token(&directory, &body, session_id).await?,
+        };
         let texts = |names: &[String]| names.iter().map(CompactString::new).collect();
         let seconds = now().as_micros().div_euclid(1_000_000);
         let expires_in = match session.impersonator {

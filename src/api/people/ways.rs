@@ -45,9 +45,12 @@ impl People {
             Way::Issuer { issuer, subject } => ("oidc", format!("{issuer} {subject}")),
             Way::Passkey(id) => ("passkey", id.to_owned()),
         };
-        // Under the oldest key of the server: a way in is found for as long as that one is known,
-        // however often the server's key was replaced.
-        let index = self.server_keys.indexes(project, kind, &normalized).pop();
-        Ok(format!("{kind}:{}", index.unwrap_or_default()))
+        Ok(format!("{kind}:{}", self.index(project, kind, &normalized)))
+    }
+
+    /// A keyed hash of something, under the oldest key of the server: what was stored by it is
+    /// found for as long as that key is known, however often the server's key was replaced.
+    pub(crate) fn index(&self, project: &ProjectId, kind: &str, text: &str) -> String {
+        self.server_keys.indexes(project, kind, text).pop().unwrap_or_default()
     }
 }

@@ -206,7 +206,12 @@ pub(crate) async fn create(mut call: Call) -> Answer {
 pub(crate) async fn list(call: Call) -> Answer {
     let scope = call.reading().await?;
     call.query(&[])?;
-    let keys = scope.live.state.keys.iter().map(|(id, key)| KeyBody::of(id, key));
+    let keys = scope
+        .live
+        .state
+        .keys
+        .iter()
+        .map(|(id, key)| KeyBody::of(id, key, call.app.key_uses.last(&scope.project, id)));
     answer::json(StatusCode::OK, &Keys { keys: keys.collect() })
 }
 
@@ -240,7 +245,7 @@ pub(crate) async fn rotate(mut call: Call) -> Answer {
     let Some((at, Ok(Some(ProjectEvent::KeyRotated { hint, .. })))) = rotated else {
         return Err(Problem::new(Code::Internal, "the write rotated no key"));
     };
-    let about = KeyBody { hint, rotated_at: Some(at), ..KeyBody::of(&key_id, &known) };
+    let about = KeyBody { hint, rotated_at: Some(at), ..KeyBody::of(&key_id, &known, None) };
     let key = Some(text).filter(|_| !written.replayed);
     answer::committed(answer::json(StatusCode::OK, &CreatedKey { about, key })?, &written)
 }
@@ -261,7 +266,8 @@ pub(crate) async fn delete(call: Call) -> Answer {
 }
 
 impl KeyBody {
-    fn of(id: &KeyId, key: &Key) -> Self {
+    /// `used_here` is what this node remembers of its last use; the log knows it by the day.
+    fn of(id: &KeyId, key: &Key, used_here: Option<Timestamp>) -> Self {
         Self {
             id: id.clone(),
             kind: key.kind.into(),
@@ -270,7 +276,7 @@ impl KeyBody {
             created_at: key.created_at,
             scopes: key.scopes.clone(),
             rotated_at: key.rotated_at,
-            used_at: key.used_at,
+            used_at: key.used_at.max(used_here),
         }
     }
 }

@@ -126,6 +126,11 @@ impl Route {
         Some((area, need))
     }
 
+    /// Whether browsers are sent there, rather than scripts calling it.
+    pub(crate) fn is_navigated(&self) -> bool {
+        ["/auth/authorize", "/auth/callback"].iter().any(|end| self.pattern.ends_with(end))
+    }
+
     /// Whether it writes to the log.
     pub(crate) fn is_write(&self) -> bool {
         self.method != Method::GET

@@ -157,7 +157,10 @@ pub(crate) async fn delete(call: Call) -> Answer {
     let project = call.project()?;
     call.query(&[])?;
     let command = command::Body::Project(ProjectCommand::Delete);
-    let written = call.submit(project, &Principal::Admin, command, &[]).await?;
+    let written = call.submit(project.clone(), &Principal::Admin, command, &[]).await?;
+    // Its people are erased with it. Where that fails, a repeat of the request under its
+    // idempotency key tries again.
+    call.app.people.sealer.keys().wipe_project(&project).await?;
     answer::committed(HttpResponse::new(StatusCode::NO_CONTENT), &written)
 }
 

@@ -1,7 +1,5 @@
 //! Keys of a project: what scopes open, rotation, and when each was last used.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use super::{ADMIN, Rig};
@@ -184,27 +182,14 @@ async fn a_rotated_key_is_taken_in_both_forms_for_a_while() {
 }
 
 #[actix_web::test]
-async fn the_use_of_a_key_is_noted_once() {
+async fn the_use_of_a_key_is_known_without_an_event() {
     let rig = Rig::new().await;
     let (_, text) = key(&rig, &json!({"kind": "secret", "name": "k"})).await;
     let unused = rig.ask("GET", "keys", &[], "").await.json();
     assert_eq!(unused["keys"][0]["usedAt"], json!(null));
-    let burst = (0..20).map(|_| rig.ask_as(&text, "GET", "keys", &[], ""));
-    for reply in futures_util::future::join_all(burst).await {
-        assert_eq!(reply.status, 200);
-    }
-    let mut used = json!(null);
-    for _ in 0..200 {
-        used = rig.ask("GET", "keys", &[], "").await.json()["keys"][0]["usedAt"].clone();
-        if used.is_string() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    assert!(used.is_string());
-    rig.ask_as(&text, "GET", "keys", &[], "").await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(rig.ask_as(&text, "GET", "keys", &[], "").await.status, 200);
+    assert!(rig.ask("GET", "keys", &[], "").await.json()["keys"][0]["usedAt"].is_string());
+    // A key of today was used today: the log needs no event for that.
     let events = rig.ask("GET", "events?types=key.used", &[], "").await.json();
-    let events = events["events"].as_array().unwrap();
-    assert_eq!((events.len(), &events[0]["actor"]), (1, &json!("system")));
+    assert_eq!(events["events"], json!([]));
 }

@@ -325,7 +325,11 @@ pub(crate) fn schemas() -> Vec<Published> {
     });
     let jwk =
         json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
-    let signing_key = json!({"id": "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k", "public": jwk, "private": "1.k3Jx.c2VhbGVk"});
+    let signing_key = json!({
+        "id": "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k",
+        "public": jwk,
+        "private": "1.k3Jx.c2VhbGVk",
+    });
     vec![
         Published::current::<Named>(CREATED, 1, json!({"name": "Demo"})),
         Published::current::<Named>(UPDATED, 1, json!({"name": "Demo 2"})),

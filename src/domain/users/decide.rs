@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use super::command::{Issue, Refresh, Step, UserCommand};
 use super::events::{Ended, UserEvent};
 use super::state::{Challenge, IdentityKey, Session, User, UserState};
-use super::{CHALLENGES_MAX, FACTORS_MAX, IDENTITIES_MAX, ROLES_MAX, SESSIONS_MAX, USER_BYTES_MAX};
+use super::{
+    CHALLENGES_MAX, FACTORS_MAX, IDENTITIES_MAX, ROLES_MAX, SESSIONS_MAX, SIBLINGS_MAX,
+    USER_BYTES_MAX,
+};
 use crate::event::NewEvent;
 use crate::ids::{SessionId, StreamId, UserId};
 use crate::rejected::{Reason, Rejected};
@@ -152,7 +155,9 @@ impl Deciding<'_> {
             refreshed_at: now,
             authenticated_at: now,
             generation: 1,
+            sibling_hashes: Vec::new(),
             previous_hash: None,
+            previous_at: None,
             ..new.clone()
         };
         self.push(UserEvent::SessionStarted { session_id: id.clone(), session });
@@ -175,24 +180,19 @@ impl Deciding<'_> {
             self.is_over = true;
             return Ok(());
         }
-        let is_current = session.token_hash == refresh.token_hash;
-        let was_current = session.previous_hash.as_ref() == Some(&refresh.token_hash);
-        let in_grace = since(session.refreshed_at) <= i64::from(refresh.grace_seconds);
-        let is_taken = is_current || was_current && in_grace;
+        let is_good = session.token_hash == refresh.token_hash
+            || session.sibling_hashes.contains(&refresh.token_hash);
+        let was_good = session.previous_hash.as_ref() == Some(&refresh.token_hash);
+        let in_grace =
+            session.previous_at.is_some_and(|at| since(at) <= i64::from(refresh.grace_seconds));
+        let is_taken = is_good || was_good && in_grace;
         if !is_taken {
-            // RFC 9700 §4.14.2: whoever comes second may be the thief or the owner; nobody keeps it.
+            // RFC 9700 §4.14.2: who comes second may be the thief or the owner; nobody keeps it.
             self.end(Some(id), None, Ended::Reused);
             self.is_over = true;
             return Ok(());
         }
-        let session = Session {
-            refreshed_at: self.now,
-            generation: session.generation + 1,
-            token_hash: refresh.next_hash.clone(),
-            // In a race both tabs hold a token from here on; the older one stays good for a while.
-            previous_hash: Some(session.token_hash.clone()),
-            ..session.clone()
-        };
+        let session = rotated(session, refresh, self.now);
         self.push(UserEvent::SessionRefreshed { session_id: id.clone(), session });
         Ok(())
     }
@@ -252,6 +252,24 @@ impl Deciding<'_> {
         }
         Ok(())
     }
+}
+
+/// The session with its next token. The token that was shown is used up; of two tabs that raced,
+/// each keeps the one it got.
+fn rotated(session: &Session, refresh: &Refresh, now: Timestamp) -> Session {
+    let mut next = session.clone();
+    next.sibling_hashes.push(std::mem::replace(&mut next.token_hash, refresh.next_hash.clone()));
+    next.sibling_hashes.retain(|hash| *hash != refresh.token_hash);
+    if next.sibling_hashes.len() > SIBLINGS_MAX {
+        next.sibling_hashes.remove(0);
+    }
+    if next.previous_hash.as_ref() != Some(&refresh.token_hash) {
+        next.previous_hash = Some(refresh.token_hash.clone());
+        next.previous_at = Some(now);
+    }
+    next.refreshed_at = now;
+    next.generation += 1;
+    next
 }
 
 fn within(what: &'static str, count: usize, limit: usize) -> Result<(), Rejected> {

@@ -22,6 +22,9 @@ pub use state::{
 
 /// The most sessions of a user; of more, the one that was used longest ago ends.
 pub const SESSIONS_MAX: usize = 100;
+/// The most refresh tokens that are good beside a session's newest: of more tabs that raced, the
+/// slowest must sign in again.
+pub const SIBLINGS_MAX: usize = 3;
 /// The most ways in that a user may have.
 pub const IDENTITIES_MAX: usize = 50;
 /// The most second factors, and the most passkeys.

@@ -111,9 +111,15 @@ pub struct Session {
     pub generation: u64,
     /// SHA-256 of the refresh token, in lower-case hex.
     pub token_hash: String,
-    /// The one before it, which a second tab may still come with.
+    /// Those that are good beside it: two tabs that raced hold one each. The newest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sibling_hashes: Vec<String>,
+    /// The one that was used last, which a second tab may still come with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_hash: Option<String>,
+    /// When that was used first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_at: Option<Timestamp>,
     /// Assurance level: 1, or 2 after a second factor.
     pub level: u8,
     /// How the user showed who it is (RFC 8176 where it has a name).

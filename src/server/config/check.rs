@@ -72,6 +72,11 @@ fn server(config: &Config) -> anyhow::Result<()> {
         "`server.body_bytes_max` must be at least `engine.document_bytes_max` and \
          {REQUEST_FRAME_BYTES} more: the largest document could not be sent"
     );
+    let header = &server.client_address_header;
+    ensure!(
+        header.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'),
+        "`server.client_address_header` must be the name of a header, or empty; it is {header:?}"
+    );
     in_range("auth.record_requests", config.auth.record_requests, &RECORD_REQUESTS)?;
     in_range("server.page_max", server.page_max, &PAGE_MAX)
 }

@@ -59,6 +59,8 @@ pub(crate) struct Server {
     pub(crate) page_max: usize,
     /// Open WebSockets and event streams, all workers together.
     pub(crate) sockets_max: usize,
+    /// The header in which a proxy says where a request comes from; empty where there is none.
+    pub(crate) client_address_header: String,
 }
 
 /// How people sign in.

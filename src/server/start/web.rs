@@ -12,7 +12,7 @@ use anyhow::{Context as _, anyhow};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::{Node, Opening, Vault};
+use super::{Node, Opened, Opening};
 use crate::config::Config;
 
 /// The description of the API as JSON, for people and tools.
@@ -60,7 +60,7 @@ pub(crate) fn wait(
     listen: SocketAddr,
     admin_key: &str,
     signal: &mut oneshot::Receiver<()>,
-) -> anyhow::Result<Option<((Arc<engine::Engine>, Vault), SocketAddr)>> {
+) -> anyhow::Result<Option<(Opened, SocketAddr)>> {
     let reason = Arc::new(Mutex::new("opening log and tables".to_owned()));
     System::new().block_on(async {
         let waiting = api::Waiting::bind(listen, durability(config), Arc::clone(&reason));
@@ -104,6 +104,7 @@ pub(crate) fn options(config: &Config, listen: SocketAddr, admin_key: String) ->
         socket_subscriptions_max: realtime.socket_subscriptions_max,
         heartbeat: Duration::from_secs(realtime.heartbeat_s),
         shutdown_wait: Duration::from_secs(server.shutdown_wait_s),
+        client_address_header: server.client_address_header.parse().ok(),
         roles: config.cluster.roles().map_or(defaults.roles, |roles| api::Roles {
             api: roles.api,
             realtime: roles.realtime,

@@ -97,7 +97,7 @@ impl Call {
     }
 
     fn challenge_key(&self, project: &ProjectId, purpose: &str) -> String {
-        self.app.people.server_keys.index(project, "challenge", purpose)
+        self.app.people.index(project, "challenge", purpose)
     }
 
     /// What an open challenge is about, if this answers it. The writer has the last word: only a

@@ -83,7 +83,7 @@ pub(crate) async fn email(mut call: Call) -> Answer {
     let NewEmail { email, redirect_to } = body::parse(&body)?;
     check_redirect(&visit, redirect_to.as_deref())?;
     let look = call.look(&own).await?;
-    may_change(&look)?;
+    look.may_add_a_way()?;
     call.check_own_message(&visit, &own, Way::Email(&email))?;
     let to = spelt(Way::Email(&email), &email).ok_or_else(invalid_credentials)?;
     let recipient = call.own_recipient(&own, &look, to).await?;
@@ -109,7 +109,7 @@ pub(crate) async fn phone(mut call: Call) -> Answer {
         return Err(disabled("code by SMS"));
     }
     let look = call.look(&own).await?;
-    may_change(&look)?;
+    look.may_add_a_way()?;
     call.check_own_message(&visit, &own, Way::Phone(&phone))?;
     let to = spelt(Way::Phone(&phone), &phone).ok_or_else(invalid_credentials)?;
     let recipient = call.own_recipient(&own, &look, to).await?;
@@ -210,13 +210,6 @@ pub(crate) async fn upgrade(mut call: Call) -> Answer {
     upgraded.await?;
     let state = call.user_state(project, &own.id).await?;
     answer::json(StatusCode::OK, &people.show(project, &own.id, &state).await?)
-}
-
-/// Whether the user may be given another way in now. Somebody who never said who it is has nothing
-/// else to show.
-fn may_change(look: &Look) -> Result<(), Problem> {
-    look.second_factor()?;
-    if look.state.user.anonymous { Ok(()) } else { look.recent() }
 }
 
 fn anonymous(state: &UserState) -> Result<(), Problem> {

@@ -230,8 +230,7 @@ pub(crate) async fn link(mut call: Call) -> Answer {
     let LinkBody { provider, redirect_to: asked, code_challenge } = body::parse(&body)?;
     // Who adds a way in can come back for ever.
     let look = call.look(&own).await?;
-    look.second_factor()?;
-    look.recent()?;
+    look.may_add_a_way()?;
     let visit = call.visit().await?;
     call.provider(&visit, &provider)?;
     check_challenge(Some(&code_challenge))?;
@@ -288,8 +287,7 @@ pub(crate) async fn link_id_token(mut call: Call) -> Answer {
     let body = call.body(JSON).await?;
     let body: IdTokenBody = body::parse(&body)?;
     let look = call.look(&own).await?;
-    look.second_factor()?;
-    look.recent()?;
+    look.may_add_a_way()?;
     call.limit_address(Class::SignInPerAddress)?;
     let visit = call.visit().await?;
     let vouched = call.vouched_by_token(&visit, &body).await?;

@@ -359,7 +359,7 @@ impl Call {
     }
 
     fn recovery_key(&self, project: &ProjectId) -> String {
-        self.app.people.server_keys.index(project, "challenge", "recovery")
+        self.app.people.index(project, "challenge", "recovery")
     }
 
     fn new_recovery_codes(&self, project: &ProjectId, id: &UserId, user: &mut User) -> Vec<String> {

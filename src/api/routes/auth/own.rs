@@ -84,6 +84,17 @@ impl Look {
     }
 }
 
+impl Look {
+    /// Whether the user may be given another way in now, by which it can come back for ever.
+    /// Somebody who never said who it is has nothing else to show.
+    ///
+    /// Errors: `second-factor-needed`, `reauthentication-needed`.
+    pub(crate) fn may_add_a_way(&self) -> Result<(), Problem> {
+        self.second_factor()?;
+        if self.state.user.anonymous { Ok(()) } else { self.recent() }
+    }
+}
+
 /// Does something again when somebody else has changed the user meanwhile.
 ///
 /// Errors as it does; with `user-changed` when that goes on.
@@ -173,7 +184,9 @@ mod tests {
             authenticated_at: then,
             generation: 1,
             token_hash: String::new(),
+            sibling_hashes: Vec::new(),
             previous_hash: None,
+            previous_at: None,
             level,
             methods: Vec::new(),
             client: None,

@@ -144,8 +144,7 @@ pub(crate) async fn begin_register(mut call: Call) -> Answer {
     let rp = relying_party(&visit.directory.config)?;
     // Who adds a way in can come back for ever, and by this one past a second factor.
     let look = call.look(&own).await?;
-    look.second_factor()?;
-    look.recent()?;
+    look.may_add_a_way()?;
     call.limit_name(Class::SignInPerIdentity, project, &own.limit_name(REGISTER))?;
     let state = look.state;
     let profile = people.profile(project, id, &state.user).await?;

@@ -276,8 +276,8 @@ impl Call {
         decision.map(Some).map_err(Problem::of_hook)
     }
 
-    /// Destroys the key of a user who came to nothing, if that is sure: only a way in that was taken
-    /// says that nothing was written.
+    /// Destroys the key of a user who came to nothing, if that is sure: only a way in that was
+    /// taken says that nothing was written.
     pub(crate) async fn forget_unless_made(
         &self,
         project: &domain::ProjectId,

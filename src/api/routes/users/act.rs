@@ -138,7 +138,7 @@ pub(crate) async fn impersonate(mut call: Call) -> Answer {
     let by = Some(CompactString::new(scope.principal.actor().to_string()));
     let actor = Actor::User { id: user.clone(), by };
     call.change_user(&scope.project, actor, &user, steps).await?;
-    let session = call.session_body(&scope.project, &user, id, String::new()).await?;
+    let session = call.session_body(&scope.project, &user, id, String::new(), None).await?;
     let body = Impersonation {
         access_token: session.access_token,
         token_type: session.token_type,
@@ -222,7 +222,9 @@ impl Call {
             authenticated_at: at,
             generation: 1,
             token_hash: refresh.hash(),
+            sibling_hashes: Vec::new(),
             previous_hash: None,
+            previous_at: None,
             level: 1,
             methods: vec!["impersonation".to_owned()],
             client: Some(people.seal(&scope.project, user, field::CLIENT, &client).await?),
