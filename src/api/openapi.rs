@@ -210,7 +210,7 @@ fn complete(operation: &mut Operation, route: &Route) {
         if route.pattern.ends_with("/auth/confirm") {
             // Whoever followed a link reads it in a browser.
             let page = Content::new(Some(ObjectBuilder::new().schema_type(Type::String)));
-            answer.content.insert("text/html".to_owned(), page);
+            answer.content.insert("text/html".to_owned(), RefOr::T(page));
         }
         operation.responses.responses.insert(status.to_string(), RefOr::T(answer));
     }
