@@ -1,6 +1,6 @@
-//! Projects, keys, collections and what changed lately about users, in memory: what every request
-//! looks up before it does anything else. Fed from the read model at start and by the writers after each commit; never ahead of the
-//! log.
+//! Projects, keys, collections with their rules, and what changed lately about users, in memory:
+//! what every request looks up before it does anything else. Fed from the read model at start and
+//! by the writers after each commit; never ahead of the log.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -176,8 +176,8 @@ impl Partition {
     }
 
     /// Where rows may be stored before their checkpoint is, a row of the event at `offset` may be
-    /// one of a batch whose writer is gone: pages don't show it yet, so nobody may. Then this is the
-    /// moment to read it as of.
+    /// one of a batch whose writer is gone: pages don't show it yet, so nobody may. Then this is
+    /// the moment to read it as of.
     pub(crate) async fn unsure_from(
         &self,
         space: &dyn Space,

@@ -186,8 +186,8 @@ impl Store {
         })
     }
 
-    /// The keys of subjects, which all nodes of this keyspace share. They are no read model: nothing
-    /// makes them again.
+    /// The keys of subjects, which all nodes of this keyspace share. They are no read model:
+    /// nothing makes them again.
     ///
     /// Errors: [`vault::Error::UnknownServerKey`] when the keys belong to another key of the
     /// server; [`vault::Error::Unavailable`], [`vault::Error::Setup`].
