@@ -19,7 +19,10 @@ use serde_json::Value;
 const CLIENTS: usize = 64;
 const ROUNDS: usize = 5;
 const SPAN: Span = Span { warm_up: Duration::from_millis(500), run: Duration::from_secs(3) };
-const RULE: &str = "auth != null && (resource.owner == auth.uid || auth.uid in resource.members || hasRole('admin'))";
+const RULE: &str = concat!(
+    "auth != null && (resource.owner == auth.uid",
+    " || auth.uid in resource.members || hasRole('admin'))",
+);
 
 fn main() -> Result<()> {
     token()?;
@@ -156,8 +159,12 @@ async fn served() -> Result<()> {
     let keys = "/v1/projects/bench/keys";
     let key = told(address, &admin("POST", keys, r#"{"kind":"secret","name":"b"}"#)).await?;
     let key = key["key"].as_str().context("no key")?.to_owned();
-    let rules = r#"{"rules":{"create":"auth != null && request.resource.owner == auth.uid","read":"resource.owner == auth.uid"}}"#;
-    told(address, &admin("PUT", "/v1/projects/bench/collections/notes", rules)).await?;
+    let rules = serde_json::json!({"rules": {
+        "create": "auth != null && request.resource.owner == auth.uid",
+        "read": "resource.owner == auth.uid",
+    }});
+    told(address, &admin("PUT", "/v1/projects/bench/collections/notes", &rules.to_string()))
+        .await?;
     let sign_up = r#"{"email":"ann@example.com","password":"correct horse battery"}"#;
     let session =
         told(address, &request("POST", "/v1/projects/bench/auth/sign-up", "", sign_up)).await?;

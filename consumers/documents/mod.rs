@@ -1,5 +1,6 @@
 //! The documents projection: a row per document, a row per version of it, a row per project, a row
-//! per collection, and the rows of users. The writers decide against these tables, and every read is answered from them.
+//! per collection, and the rows of users. The writers decide against these tables, and every read
+//! is answered from them.
 
 #[cfg(test)]
 mod limit_tests;

@@ -267,7 +267,7 @@ mod tests {
             "headwater openapi",
             "headwater rules test",
             "headwater rules test rules notes.test.json",
-            "headwater rules try n.rules.json --url http://h:1 --key k -p demo -c notes --exit-code",
+            "headwater rules try n.rules.json --url http://h:1 --key k -p p -c notes --exit-code",
         ] {
             assert!(parse(line).is_ok(), "{line}");
         }
