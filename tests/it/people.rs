@@ -8,6 +8,10 @@ use serde_json::{Value, json};
 
 use harness::{Person, Project, Server, Setup, Socket, nobody};
 
+/// Long before the next heartbeat would find out, which comes every 25 s: a change must reach open
+/// sockets by itself. It takes some milliseconds; a busy machine may need longer.
+const AT_ONCE: Duration = Duration::from_secs(10);
+
 async fn started() -> (Setup, Server, Project) {
     let setup = Setup::new();
     let server = setup.start().await;
@@ -86,13 +90,14 @@ async fn a_live_query_follows_what_its_user_may_see() {
     let hidden = json!({"owner": "bob", "n": 4});
     assert_eq!(change(&mut socket, "other", hidden).await, (json!("removed"), json!(3)));
 
-    // A role that is given, and taken away again, reaches the open socket within a second.
+    // A role that is given, and taken away again, reaches the open socket at once.
     let path = project.path(&format!("/users/{}", ann.id));
     for (roles, seen) in [(json!(["all"]), vec!["mine", "other"]), (json!([]), vec!["mine"])] {
         let since = Instant::now();
         project.client.patch(&path, &json!({"roles": roles})).expect(200).await;
         let snapshot = socket.expect("snapshot").await;
-        assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
+        assert!(since.elapsed() < AT_ONCE, "{:?}", since.elapsed());
+        println!("reached after {:?}", since.elapsed());
         assert_eq!(snapshot["reset"], true, "{snapshot}");
         assert_eq!(ids(snapshot["documents"].as_array().expect("documents")), seen);
         socket.expect("live").await;
@@ -109,7 +114,8 @@ async fn a_live_query_follows_what_its_user_may_see() {
     ann.project.client.post(&project.path("/auth/sign-out"), &others).expect(204).await;
     let closed = socket.closed().await.map(|(code, _)| code);
     assert_eq!(closed, Some(4401));
-    assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
+    assert!(since.elapsed() < AT_ONCE, "{:?}", since.elapsed());
+    println!("reached after {:?}", since.elapsed());
 }
 
 #[tokio::test]
