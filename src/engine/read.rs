@@ -320,6 +320,8 @@ impl Engine {
         let (mut documents, mut bytes, mut scanned) = (Vec::new(), 0, 0);
         let mut hidden = Vec::new();
         let mut after = after.cloned();
+        // Who may not see a document now may not see what it was either.
+        let is_past = as_of.is_some() && !viewer.is_past_rules();
         // One more than asked for tells whether there is a next page.
         while let Some(chunk) = rows.next_chunk(limit + 1 - documents.len()).await? {
             for (id, stored) in chunk {
@@ -331,7 +333,10 @@ impl Engine {
                 // A row may be newer than the view: then what it was is in its history.
                 let at = as_of.unwrap_or(AsOf::Position(position));
                 let key = (collection, &id);
-                let now = partition.document(id.clone(), stored.clone());
+                let now = match is_past {
+                    true => partition.document(id.clone(), stored.clone()),
+                    false => None,
+                };
                 let document =
                     self.document_as_of(&*view, partition, project, key, stored, at).await?;
                 let is_there = document.is_some();
@@ -342,8 +347,7 @@ impl Engine {
                 if is_there && document.is_none() && hidden.len() < HIDDEN_MAX {
                     hidden.push(id.clone());
                 }
-                let is_past = as_of.is_some() && !viewer.is_past_rules();
-                let is_seen_now = match now.filter(|_| is_past) {
+                let is_seen_now = match now {
                     Some(now) => viewer.see(&*space, project, now).await?.is_some(),
                     None => true,
                 };

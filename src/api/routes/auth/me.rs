@@ -8,14 +8,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::own::unless_changed;
 use crate::answer::{self, Answer};
 use crate::body::{self, MERGE_PATCH};
 use crate::call::Call;
-use crate::error::{Code, Problem};
+use crate::error::Problem;
 use crate::people::{UserBody, field};
-
-/// Changes of a user made at the same time by others that are tried again.
-const TRIES_MAX: usize = 5;
 
 /// What to change of what the user says of itself; what is absent stays, `null` takes it away.
 #[derive(Deserialize, Serialize, ToSchema)]
@@ -84,7 +82,7 @@ pub(crate) async fn patch(mut call: Call) -> Answer {
     let patch: ProfilePatch = body::parse(&body)?;
     let auth = scope.user()?;
     let (project, id) = (&scope.project, &auth.uid);
-    for _ in 0..TRIES_MAX {
+    unless_changed(async || {
         let state = call.user_state(project, id).await?;
         let mut profile = call.app.people.profile(project, id, &state.user).await?;
         patch.apply(&mut profile);
@@ -92,17 +90,12 @@ pub(crate) async fn patch(mut call: Call) -> Answer {
         let mut user = Box::new(state.user.clone());
         user.profile = Some(call.app.people.seal(project, id, field::PROFILE, &profile).await?);
         let update = Step::Update { expected: Some(state.version), user };
-        match call.change_user(project, scope.principal.actor(), id, vec![update]).await {
-            Err(problem) if problem.code() == Code::UserChanged => {}
-            Err(problem) => return Err(problem),
-            Ok(_) => {
-                let state = call.user_state(project, id).await?;
-                let body = call.app.people.show(project, id, &state).await?;
-                return answer::json(StatusCode::OK, &body);
-            }
-        }
-    }
-    Err(Problem::new(Code::UserChanged, "others change this user all the time"))
+        call.change_user(project, scope.principal.actor(), id, vec![update]).await
+    })
+    .await?;
+    let state = call.user_state(project, id).await?;
+    let body = call.app.people.show(project, id, &state).await?;
+    answer::json(StatusCode::OK, &body)
 }
 
 impl ProfilePatch {

@@ -11,13 +11,14 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::{TRIES_MAX, check_names, written};
+use super::{check_names, written};
 use crate::answer::{self, Answer};
 use crate::body::{self, JSON, MERGE_PATCH};
 use crate::call::Call;
 use crate::error::{Code, Problem};
 use crate::people::{Profile, UserBody, Way, field, now};
 use crate::routes::auth::me::ProfilePatch;
+use crate::routes::auth::own::unless_changed;
 use crate::routes::auth::password::{check_password, new_user_id};
 
 /// A user to make.
@@ -186,22 +187,17 @@ pub(crate) async fn patch(mut call: Call) -> Answer {
     patch.check(&call.app.people.directory(project, &scope.live)?.config)?;
     call.user_state(project, &id).await?;
     let hash = call.hashed(&patch).await?;
-    for _ in 0..TRIES_MAX {
+    let committed = unless_changed(async || {
         let state = call.user_state(project, &id).await?;
         let user = call.edited(project, &id, &state, &patch, hash.as_deref()).await?;
         let steps = call.steps_of(project, &id, &state, user, &patch);
         let command = command::Body::User(UserCommand { user: id.clone(), steps });
-        match call.submit(project.clone(), &scope.principal, command, &body).await {
-            Err(problem) if problem.code() == Code::UserChanged => {}
-            Err(problem) => return Err(problem),
-            Ok(committed) => {
-                let state = call.user_state(project, &id).await?;
-                let body = call.app.people.show(project, &id, &state).await?;
-                return written(answer::json(StatusCode::OK, &body)?, &committed);
-            }
-        }
-    }
-    Err(Problem::new(Code::UserChanged, "others change this user all the time"))
+        call.submit(project.clone(), &scope.principal, command, &body).await
+    })
+    .await?;
+    let state = call.user_state(project, &id).await?;
+    let body = call.app.people.show(project, &id, &state).await?;
+    written(answer::json(StatusCode::OK, &body)?, &committed)
 }
 
 impl NewUser {

@@ -16,9 +16,6 @@ use crate::call::Call;
 use crate::caller::Scope;
 use crate::error::Problem;
 
-/// Changes of a user made at the same time by others that are tried again.
-const TRIES_MAX: usize = 5;
-
 impl Call {
     /// What mail, links and hooks of the caller's project need.
     fn visit_of(&self, scope: &Scope) -> Result<Visit, Problem> {
