@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use domain::Timestamp;
@@ -13,10 +14,17 @@ use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use serde::Deserialize;
 
+/// Statistics in a row without a connection, or an attempt at one, after which the brokers count as
+/// unreachable. While a client lacks a partition's leader it tries only now and then, and for so
+/// short a time that the statistics, once a second, may never see it.
+const IDLE_MAX: u32 = 3;
+
 /// Whether the brokers can be reached.
 #[derive(Default)]
 pub(super) struct Health {
     down: Mutex<Option<Down>>,
+    /// Statistics in a row in which no broker was connected to.
+    unconnected: AtomicU32,
     /// The end of each partition at the brokers, as last heard.
     broker_ends: Mutex<HashMap<i32, i64>>,
     /// Why a connection failed last.
@@ -53,11 +61,14 @@ impl Health {
 
     fn heard(&self, statistics: Statistics<'_>) {
         if statistics.brokers.values().any(|broker| broker.state == "UP") {
+            self.unconnected.store(0, Relaxed);
             if self.down.lock().take().is_some() {
                 tracing::info!("a Kafka broker can be reached again");
             }
         } else {
-            let tried = statistics.brokers.values().filter(|broker| broker.state != "INIT");
+            let idle = self.unconnected.fetch_add(1, Relaxed) >= IDLE_MAX;
+            let known = statistics.brokers.values();
+            let tried = known.filter(|broker| idle || broker.state != "INIT");
             let names = tried.filter_map(|broker| Some(broker.name.split_once('/')?.0.to_owned()));
             self.set_down(names.filter(|name| name.contains(':')).collect(), None);
         }
@@ -155,5 +166,44 @@ pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
             tracing::error!(target: "librdkafka", facility, "{message}");
         }
         _ => tracing::debug!(target: "librdkafka", facility, "{message}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(health: &Health, states: &[&str]) {
+        let brokers = states.iter().enumerate().map(|(id, state)| {
+            let name = format!("127.0.0.1:{}/{id}", 9092 + id);
+            (name.clone(), serde_json::json!({"name": name, "state": state}))
+        });
+        let mut brokers: serde_json::Map<_, _> = brokers.collect();
+        let itself = serde_json::json!({"name": "GroupCoordinator", "state": "INIT"});
+        brokers.insert("GroupCoordinator".to_owned(), itself);
+        let text = serde_json::json!({"brokers": brokers}).to_string();
+        health.heard(serde_json::from_str(&text).expect("statistics"));
+    }
+
+    #[test]
+    fn brokers_are_down_when_tried_in_vain_or_not_connected_for_long() {
+        let tried = Health::default();
+        heard(&tried, &["INIT", "TRY_CONNECT"]);
+        let told = tried.trouble().expect("one was tried");
+        assert!(told.contains("127.0.0.1:9093") && !told.contains("Coordinator"), "{told}");
+
+        let idle = Health::default();
+        heard(&idle, &["UP", "INIT"]);
+        for _ in 0..IDLE_MAX {
+            heard(&idle, &["INIT", "INIT"]);
+            assert_eq!(idle.trouble(), None, "it may be about to connect");
+        }
+        heard(&idle, &["INIT", "INIT"]);
+        let told = idle.trouble().expect("no connection for long");
+        assert!(told.contains("127.0.0.1:9092") && told.contains("127.0.0.1:9093"), "{told}");
+        heard(&idle, &["INIT", "UP"]);
+        assert_eq!(idle.trouble(), None);
+        heard(&idle, &["INIT", "INIT"]);
+        assert_eq!(idle.trouble(), None, "counted anew");
     }
 }

@@ -224,7 +224,12 @@ impl Thread {
                     cursor.expected
                 ))),
                 Ok(_) => {}
-                Err(error) => tracing::debug!(partition = id.0, %error, "the tail waits"),
+                Err(error) => {
+                    // Each further question would wait as long, and the client is not polled
+                    // meanwhile.
+                    tracing::debug!(partition = id.0, %error, "the tail waits");
+                    break;
+                }
             }
         }
         self.publish();
