@@ -32,6 +32,7 @@ pub async fn start(dir: &Path) -> Result<Arc<Engine>> {
         store,
         documents: consumers::DOCUMENTS,
         idempotency: consumers::IDEMPOTENCY,
+        sealer: vault::Sealer::new(Arc::new(vault::memory::Keys::new())),
         options: Options::default(),
         metrics: Arc::new(Metrics::register(&registry)?),
         cluster: None,

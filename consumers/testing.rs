@@ -63,6 +63,7 @@ impl Disk {
             store: Arc::clone(&self.store) as _,
             documents: crate::DOCUMENTS,
             idempotency: crate::IDEMPOTENCY,
+            sealer: vault::Sealer::new(Arc::new(vault::memory::Keys::new())),
             options: Options { write_wait_max: self.write_wait_max, ..Options::default() },
             metrics: Arc::new(Metrics::register(&prometheus::Registry::new()).unwrap()),
             cluster: None,

@@ -21,6 +21,7 @@ mod path;
 mod pattern;
 mod rules;
 mod source;
+mod spots;
 mod strip;
 mod time;
 mod value;
@@ -44,6 +45,7 @@ pub use node::Uses;
 pub use path::{InvalidPath, Path};
 pub use rules::{Rules, Unreadable, Unwritable, Verdict};
 pub use source::{FieldSource, Invalid, Operation, Source};
+pub use spots::{Spot, entries, find, splice};
 pub use strip::strip;
 
 /// Bytes of one expression at most.

@@ -47,12 +47,33 @@ impl Path {
         Ok(Self { text: text.into(), names: names.into() })
     }
 
+    /// Reads a JSON Pointer (RFC 6901), also the one of the whole document, `""`, which has no
+    /// names; `None` for any other text.
+    pub fn parse_pointer(text: &str) -> Option<Self> {
+        match text {
+            "" => Some(Self { text: "".into(), names: Box::default() }),
+            text if text.starts_with('/') => Self::parse(text).ok(),
+            _ => None,
+        }
+    }
+
+    /// Whether it is `other`, or leads to something within it.
+    pub fn starts_with(&self, other: &Self) -> bool {
+        self.names.starts_with(&other.names)
+    }
+
+    /// The path as a JSON Pointer (RFC 6901), however it was written.
+    pub fn pointer(&self) -> String {
+        let escaped = self.names.iter().map(|name| name.replace('~', "~0").replace('/', "~1"));
+        escaped.map(|name| format!("/{name}")).collect()
+    }
+
     /// The path as it was written.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The names from the outermost object down. At least one.
+    /// The names from the outermost object down. At least one, but for the pointer to the whole.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.names.iter().map(|name| &**name)
     }
@@ -110,6 +131,17 @@ mod tests {
         assert_eq!(names("/"), [""]);
         assert_eq!(Path::parse("/a/b").unwrap(), Path::parse("a.b").unwrap());
         assert_ne!(Path::parse("/a.b").unwrap(), Path::parse("a.b").unwrap());
+    }
+
+    #[test]
+    fn one_pointer_for_all_spellings() {
+        for (text, pointer) in [("a.b", "/a/b"), ("/a/b", "/a/b"), ("/a.b/c~1d~0e", "/a.b/c~1d~0e")]
+        {
+            assert_eq!(Path::parse(text).unwrap().pointer(), pointer);
+            assert_eq!(Path::parse_pointer(pointer), Some(Path::parse(text).unwrap()));
+        }
+        assert_eq!(Path::parse_pointer("").unwrap().names().count(), 0);
+        assert_eq!(Path::parse_pointer("a"), None);
     }
 
     #[test]

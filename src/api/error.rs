@@ -96,6 +96,8 @@ codes! {
     Misdirected "misdirected" 421 4421 None, "This node does not serve that";
     IdempotencyKeyReused "idempotency-key-reused" 422 4422 None,
         "The idempotency key was used for another request";
+    SubjectMissing "subject-missing" 422 4422 None, "The document does not say whose it is";
+    SubjectErased "subject-erased" 422 4422 None, "The person was erased";
     ImportInvalid "import-invalid" 422 4422 None, "The events can't be imported here";
     TooManyRequests "too-many-requests" 429 4429 Some("60"), "That was tried too often";
     Internal "internal" 500 1011 None, "Something failed in the server";

@@ -212,12 +212,13 @@ pub(crate) fn share(
     if options.admin_key.is_empty() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "the admin key is empty"));
     }
+    let people = People::new(people, engine.sealer().clone()).map_err(io::Error::other)?;
     let openapi = openapi().to_json().map_err(io::Error::other)?;
     Ok(Arc::new(Shared {
         engine,
         admin_key: AdminKey::new(&options.admin_key),
         peer_key: AdminKey::new(&crate::peer::token(&options.admin_key)),
-        people: People::new(people).map_err(io::Error::other)?,
+        people,
         key_uses: KeyUses::default(),
         recorder: Recorder::new(&options),
         metrics: Metrics::register(&registry).map_err(io::Error::other)?,

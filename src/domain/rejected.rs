@@ -116,6 +116,20 @@ pub enum Reason {
     /// An imported event does not fit what is here.
     #[error("event {0} can't be imported: {1}")]
     ImportInvalid(uuid::Uuid, String),
+    /// A personal field, and nothing says whose it is.
+    #[error("the field {0} is personal, and the document does not say by a user's id whose it is")]
+    SubjectMissing(String),
+    /// A personal field of somebody who was erased.
+    #[error("the user {0} was erased: nothing personal can be written about it")]
+    SubjectErased(UserId),
+    /// A personal field too large to be sealed.
+    #[error("the personal field {field} has more than {bytes_max} bytes")]
+    PersonalTooLarge {
+        /// The field.
+        field: String,
+        /// The limit.
+        bytes_max: usize,
+    },
     /// The idempotency key was used before, with another request.
     #[error("this idempotency key was used for another request")]
     IdempotencyKeyReused,

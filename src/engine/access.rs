@@ -16,6 +16,7 @@ use crate::Engine;
 use crate::catalog::Project;
 use crate::clock;
 use crate::error::Error;
+use crate::personal::Personal;
 use crate::read::Document;
 
 /// Between a first answer and the last one there may be this many loads of other documents.
@@ -67,6 +68,40 @@ impl Lookup for Loaded {
 impl Loaded {
     pub(crate) fn put(&mut self, (collection, id): (String, String), data: Option<Bytes>) {
         self.0.insert((collection, id), data);
+    }
+}
+
+/// Where the other documents are that a rule asks for.
+pub(crate) struct Others<'a> {
+    pub(crate) reader: &'a dyn Reader,
+    pub(crate) personal: &'a Personal,
+    pub(crate) project: &'a ProjectId,
+}
+
+impl Others<'_> {
+    /// Loads those that were asked for.
+    pub(crate) async fn load(
+        &self,
+        needs: Vec<(String, String)>,
+        loaded: &mut Loaded,
+    ) -> Result<(), Error> {
+        for (collection, id) in needs {
+            let is_name =
+                domain::ids::check_id(&collection).is_ok() && domain::ids::check_id(&id).is_ok();
+            let stored = match is_name {
+                true => tables::get_document(self.reader, self.project, &collection, &id).await?,
+                false => None,
+            };
+            let data = match stored.and_then(|stored| stored.data) {
+                Some(data) => {
+                    let key = (collection.as_str(), id.as_str());
+                    Some(self.personal.open_data(self.project, key, data).await?)
+                }
+                None => None,
+            };
+            loaded.put((collection, id), data);
+        }
+        Ok(())
     }
 }
 
@@ -214,12 +249,10 @@ impl Viewer {
         }
     }
 
-    /// What it sees of a document, with what rules ask for loaded from `reader`; `None` when it
-    /// sees nothing.
+    /// What it sees of a document, with what rules ask for loaded; `None` when it sees nothing.
     pub(crate) async fn see(
         &self,
-        reader: &dyn Reader,
-        project: &ProjectId,
+        others: &Others<'_>,
         document: Document,
     ) -> Result<Option<Document>, Error> {
         if self.is_past_rules() {
@@ -230,24 +263,20 @@ impl Viewer {
             match self.look(document.clone(), &loaded) {
                 Sight::Seen(document) => return Ok(Some(document)),
                 Sight::Hidden => return Ok(None),
-                Sight::Needs(needs) => load(reader, project, needs, &mut loaded).await?,
+                Sight::Needs(needs) => others.load(needs, &mut loaded).await?,
             }
         }
         Ok(None)
     }
 
     /// Whether it may know that there is no such document.
-    pub(crate) async fn may_know_of_none(
-        &self,
-        reader: &dyn Reader,
-        project: &ProjectId,
-    ) -> Result<bool, Error> {
+    pub(crate) async fn may_know_of_none(&self, others: &Others<'_>) -> Result<bool, Error> {
         let mut loaded = Loaded::default();
         for _ in 0..ROUNDS_MAX {
             match self.may_miss(&loaded) {
                 Verdict::Allow => return Ok(true),
                 Verdict::Deny => return Ok(false),
-                Verdict::Needs(needs) => load(reader, project, needs, &mut loaded).await?,
+                Verdict::Needs(needs) => others.load(needs, &mut loaded).await?,
             }
         }
         Ok(false)
@@ -273,22 +302,4 @@ impl ByRules {
     fn asks_who(&self) -> bool {
         self.rules.uses_auth(self.operation) || self.rules.uses_of_field_reads().auth
     }
-}
-
-pub(crate) async fn load(
-    reader: &dyn Reader,
-    project: &ProjectId,
-    needs: Vec<(String, String)>,
-    loaded: &mut Loaded,
-) -> Result<(), Error> {
-    for (collection, id) in needs {
-        let is_name =
-            domain::ids::check_id(&collection).is_ok() && domain::ids::check_id(&id).is_ok();
-        let stored = match is_name {
-            true => tables::get_document(reader, project, &collection, &id).await?,
-            false => None,
-        };
-        loaded.put((collection, id), stored.and_then(|stored| stored.data));
-    }
-    Ok(())
 }

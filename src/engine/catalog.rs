@@ -4,6 +4,8 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{Acquire, Release};
 
 use ::access::Rules;
 use domain::projects::{Key, ProjectEvent, ProjectState};
@@ -14,6 +16,7 @@ use tokio::sync::broadcast;
 
 use crate::access;
 use crate::clock;
+use crate::personal::{ByCollection, Fields};
 
 /// Notices that a slow receiver may be behind.
 const NOTICES_MAX: usize = 1024;
@@ -38,6 +41,8 @@ pub struct Project {
     /// Of the collections that have some.
     rules: HashMap<CollectionName, Arc<Rules>>,
     no_rules: Arc<Rules>,
+    /// What is personal in documents.
+    pub(crate) personal: Arc<ByCollection>,
 }
 
 impl Project {
@@ -63,7 +68,8 @@ impl Project {
         });
         let rules = rules.collect();
         let no_rules = earlier.map_or_else(Arc::default, |earlier| Arc::clone(&earlier.no_rules));
-        Self { state, keys_by_hash, rules, no_rules }
+        let personal = Arc::new(Fields::of(&state));
+        Self { state, keys_by_hash, rules, no_rules, personal }
     }
 
     /// The rules of a collection; of one that was never configured, none.
@@ -87,6 +93,8 @@ impl Project {
 pub struct Catalog {
     projects: RwLock<HashMap<ProjectId, Arc<Project>>>,
     recent: RwLock<RecentOnes>,
+    /// Whether any project has something personal in documents: most servers have none.
+    has_personal: AtomicBool,
     notices: broadcast::Sender<Notice>,
 }
 
@@ -101,6 +109,7 @@ impl Default for Catalog {
         Self {
             projects: RwLock::default(),
             recent: RwLock::default(),
+            has_personal: AtomicBool::new(false),
             notices: broadcast::Sender::new(NOTICES_MAX),
         }
     }
@@ -133,7 +142,15 @@ impl Catalog {
     pub(crate) fn put(&self, id: ProjectId, state: ProjectState) {
         let earlier = self.projects.read().get(&id).cloned();
         let project = Project::new(state, earlier.as_deref());
+        if !project.personal.is_empty() {
+            self.has_personal.store(true, Release);
+        }
         self.projects.write().insert(id, Arc::new(project));
+    }
+
+    /// Whether any project has, or had, something personal in documents.
+    pub(crate) fn has_personal(&self) -> bool {
+        self.has_personal.load(Acquire)
     }
 
     /// What changed lately of this, if it did.

@@ -79,6 +79,14 @@ impl Engine {
     /// [`Error::Unavailable`] when the log can't take it or nobody writes the partition,
     /// [`Error::OutcomeUnknown`] when the wait is over before the answer came.
     pub async fn submit(&self, command: Command) -> Result<Committed, Error> {
+        let mut committed = self.commit(command).await?;
+        for event in &mut committed.events {
+            *event = self.personal.open_event(event).await?;
+        }
+        Ok(committed)
+    }
+
+    async fn commit(&self, command: Command) -> Result<Committed, Error> {
         let partition = self.partition(&command.context.project);
         let wait_max = self.options.write_wait_max;
         let Some(cluster) = &self.cluster else {

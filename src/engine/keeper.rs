@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::follow::advance;
 use crate::metrics::Metrics;
 use crate::partition::Partition;
+use crate::personal::Personal;
 use crate::projection::Registration;
 use crate::start::{Level, Spaces, level, newest_time, spawn};
 use crate::writer::Writer;
@@ -34,6 +35,7 @@ pub(crate) struct Keeper {
     pub(crate) partition: Arc<Partition>,
     pub(crate) log: Arc<dyn EventLog>,
     pub(crate) catalog: Arc<Catalog>,
+    pub(crate) personal: Arc<Personal>,
     pub(crate) spaces: Spaces,
     pub(crate) documents: Registration,
     pub(crate) idempotency: Registration,
@@ -155,6 +157,7 @@ impl Keeper {
             partition: Arc::clone(&self.partition),
             log: Arc::clone(&self.log),
             catalog: Arc::clone(&self.catalog),
+            personal: Arc::clone(&self.personal),
             documents,
             idempotency,
             metrics: Arc::clone(&self.metrics),

@@ -15,6 +15,7 @@ mod keeper;
 mod metrics;
 mod partition;
 mod people;
+mod personal;
 mod projection;
 mod read;
 mod rebuild;
@@ -31,6 +32,9 @@ use eventlog::EventLog;
 use parking_lot::{Mutex, RwLock};
 use readmodel::Store;
 use tokio::task::JoinHandle;
+use vault::Sealer;
+
+use personal::Personal;
 
 pub use catalog::{Catalog, Notice, Project};
 pub use cluster::{Cluster, PartitionStatus, PeerError, Peers};
@@ -89,6 +93,7 @@ pub struct Engine {
     projections: Vec<Registration>,
     partitions: Vec<Arc<Partition>>,
     catalog: Arc<Catalog>,
+    personal: Arc<Personal>,
     metrics: Arc<Metrics>,
     cluster: Option<Cluster>,
     /// Why the tables can't be reached, where that is looked after.
@@ -106,6 +111,11 @@ impl Engine {
     /// Projects, keys and collections, as the log has them.
     pub fn catalog(&self) -> &Arc<Catalog> {
         &self.catalog
+    }
+
+    /// Seals and opens what is personal.
+    pub fn sealer(&self) -> &Sealer {
+        self.personal.sealer()
     }
 
     /// The log below.

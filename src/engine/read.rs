@@ -7,13 +7,13 @@ use std::time::Instant;
 use bytes::Bytes;
 use domain::documents::DocumentEvent;
 use domain::{
-    CollectionName, DocumentId, EventType, Offset, Position, ProjectId, Recorded, Timestamp,
+    CollectionName, DocumentId, EventType, Offset, Position, ProjectId, Recorded, Timestamp, UserId,
 };
 use eventlog::ReadLimit;
 use readmodel::{Reader, documents as tables};
 
 use crate::Engine;
-use crate::access::Viewer;
+use crate::access::{Others, Viewer};
 use crate::error::Error;
 use crate::partition::Partition;
 use crate::rows::Rows;
@@ -163,7 +163,10 @@ impl Engine {
             as_of => as_of,
         };
         match as_of {
-            None => Ok(partition.document(id.clone(), stored)),
+            None => {
+                let document = partition.document(id.clone(), stored);
+                self.opened(project, collection, document).await
+            }
             Some(as_of) => {
                 self.document_as_of(&*space, partition, project, (collection, id), stored, as_of)
                     .await
@@ -178,7 +181,8 @@ impl Engine {
         viewer: &Viewer,
         document: Document,
     ) -> Result<Option<Document>, Error> {
-        viewer.see(&*self.partition(project).documents(), project, document).await
+        let space = self.partition(project).documents();
+        viewer.see(&self.others(&*space, project), document).await
     }
 
     /// Whether the viewer may know that there is no such document.
@@ -187,7 +191,30 @@ impl Engine {
         project: &ProjectId,
         viewer: &Viewer,
     ) -> Result<bool, Error> {
-        viewer.may_know_of_none(&*self.partition(project).documents(), project).await
+        let space = self.partition(project).documents();
+        viewer.may_know_of_none(&self.others(&*space, project)).await
+    }
+
+    /// Where rules find other documents.
+    pub(crate) fn others<'a>(
+        &'a self,
+        reader: &'a dyn Reader,
+        project: &'a ProjectId,
+    ) -> Others<'a> {
+        Others { reader, personal: &self.personal, project }
+    }
+
+    /// A stored document as it was written.
+    async fn opened(
+        &self,
+        project: &ProjectId,
+        collection: &CollectionName,
+        document: Option<Document>,
+    ) -> Result<Option<Document>, Error> {
+        match document {
+            Some(document) => self.personal.open(project, collection, document).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Whether that moment has been; where another node writes the tables, waits until they hold
@@ -256,21 +283,21 @@ impl Engine {
             AsOf::Time(at) => time <= at,
         };
         if held(now.offset, now.updated_at) {
-            return Ok(partition.document(id.clone(), now));
+            let document = partition.document(id.clone(), now);
+            return self.opened(project, collection, document).await;
         }
-        let (collection, name) = (collection.as_str(), id.as_str());
+        let name = (collection.as_str(), id.as_str());
         let entry = match as_of {
             AsOf::Position(position) => {
-                tables::version_at(reader, project, collection, name, position.offset).await?
+                tables::version_at(reader, project, name.0, name.1, position.offset).await?
             }
-            AsOf::Time(at) => {
-                tables::version_at_time(reader, project, collection, name, at).await?
-            }
+            AsOf::Time(at) => tables::version_at_time(reader, project, name.0, name.1, at).await?,
         };
-        match entry {
-            Some(entry) => Document::after(&*self.event_at(partition, entry.offset).await?),
-            None => Ok(None),
-        }
+        let document = match entry {
+            Some(entry) => Document::after(&*self.event_at(partition, entry.offset).await?)?,
+            None => None,
+        };
+        self.opened(project, collection, document).await
     }
 
     async fn event_at(
@@ -312,6 +339,7 @@ impl Engine {
         let offset = view.checkpoint().await?.saturating_sub(1);
         let position = Position { partition: partition.id, offset };
         let space = partition.documents();
+        let others = self.others(&*space, project);
         let rows_max = match as_of {
             None => ROWS_SCANNED_MAX,
             Some(_) => ROWS_SCANNED_AS_OF_MAX,
@@ -334,21 +362,24 @@ impl Engine {
                 let at = as_of.unwrap_or(AsOf::Position(position));
                 let key = (collection, &id);
                 let now = match is_past {
-                    true => partition.document(id.clone(), stored.clone()),
+                    true => {
+                        let now = partition.document(id.clone(), stored.clone());
+                        self.opened(project, collection, now).await?
+                    }
                     false => None,
                 };
                 let document =
                     self.document_as_of(&*view, partition, project, key, stored, at).await?;
                 let is_there = document.is_some();
                 let document = match document {
-                    Some(document) => viewer.see(&*space, project, document).await?,
+                    Some(document) => viewer.see(&others, document).await?,
                     None => None,
                 };
                 if is_there && document.is_none() && hidden.len() < HIDDEN_MAX {
                     hidden.push(id.clone());
                 }
                 let is_seen_now = match now {
-                    Some(now) => viewer.see(&*space, project, now).await?.is_some(),
+                    Some(now) => viewer.see(&others, now).await?.is_some(),
                     None => true,
                 };
                 if let Some(document) = document.filter(|_| is_seen_now) {
@@ -401,9 +432,23 @@ impl Engine {
             }
             let event = self.event_at(partition, entry.offset).await?;
             bytes += event.event.weight();
-            events.push(event);
+            events.push(self.personal.open_event(&event).await?);
         }
         Ok(events)
+    }
+
+    /// The document that an event left behind or deleted, if there is something in the event that
+    /// is personal of this user.
+    pub async fn document_about(
+        &self,
+        recorded: &Arc<Recorded>,
+        user: &UserId,
+    ) -> Result<Option<Document>, Error> {
+        if !self.personal.is_about(recorded, user) {
+            return Ok(None);
+        }
+        let opened = self.personal.open_event(recorded).await?;
+        Document::about(&opened).map(|(document, _)| Some(document))
     }
 
     /// The event that made version `version` of a document.

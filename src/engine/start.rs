@@ -10,6 +10,7 @@ use eventlog::{EventLog, ReadLimit};
 use parking_lot::Mutex;
 use readmodel::{Space, SpaceId, Store, documents as tables};
 use tokio::sync::{mpsc, oneshot};
+use vault::Sealer;
 
 use crate::catalog::Catalog;
 use crate::clock;
@@ -20,6 +21,7 @@ use crate::follow;
 use crate::keeper::Keeper;
 use crate::metrics::Metrics;
 use crate::partition::Partition;
+use crate::personal::Personal;
 use crate::projection::Registration;
 use crate::writer::Writer;
 use crate::{Engine, Options};
@@ -34,6 +36,8 @@ pub struct Parts {
     pub documents: Registration,
     /// The consumer that remembers answers by idempotency key.
     pub idempotency: Registration,
+    /// Seals and opens what is personal in documents.
+    pub sealer: Sealer,
     /// Limits and choices.
     pub options: Options,
     /// Where it counts.
@@ -80,8 +84,10 @@ impl Engine {
         progress: &(dyn Fn(PartitionId, u64, u64) + Send + Sync),
     ) -> Result<Arc<Self>, Error> {
         let partitions = (0..parts.log.partition_count()).map(PartitionId);
+        let catalog = Arc::new(Catalog::default());
         let mut engine = Self {
-            catalog: Arc::new(Catalog::default()),
+            personal: Arc::new(Personal::new(parts.sealer, Arc::clone(&catalog))),
+            catalog,
             projections: vec![parts.documents, parts.idempotency],
             options: parts.options,
             log: parts.log,
@@ -137,6 +143,7 @@ impl Engine {
             partition: Arc::clone(&partition),
             log: Arc::clone(&self.log),
             catalog: Arc::clone(&self.catalog),
+            personal: Arc::clone(&self.personal),
             documents: level.documents,
             idempotency: level.idempotency,
             metrics: Arc::clone(&self.metrics),
@@ -181,6 +188,7 @@ impl Engine {
             partition: Arc::clone(&partition),
             log: Arc::clone(&self.log),
             catalog: Arc::clone(&self.catalog),
+            personal: Arc::clone(&self.personal),
             spaces,
             documents: self.projections[0],
             idempotency: self.projections[1],

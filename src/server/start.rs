@@ -19,7 +19,7 @@ use prometheus::Registry;
 use prometheus::process_collector::ProcessCollector;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
-use vault::{ServerKeys, SubjectKeys};
+use vault::ServerKeys;
 
 use crate::config::Config;
 
@@ -43,21 +43,13 @@ const RUNTIME_STOP_WAIT_MAX: Duration = Duration::from_secs(1);
 /// The engine and the runtime that it lives on.
 pub(crate) struct Node {
     pub(crate) engine: Arc<engine::Engine>,
-    /// The server's own keys, and those of persons.
-    pub(crate) vault: Vault,
+    pub(crate) server_keys: ServerKeys,
     pub(crate) registry: Registry,
     pub(crate) runtime: Runtime,
 }
 
-/// Keys, as a node has them.
-#[derive(Clone)]
-pub(crate) struct Vault {
-    pub(crate) server_keys: ServerKeys,
-    pub(crate) subject_keys: Arc<dyn SubjectKeys>,
-}
-
 /// What a node is made of once all of it is open.
-pub(crate) type Opened = (Arc<engine::Engine>, Vault);
+pub(crate) type Opened = (Arc<engine::Engine>, ServerKeys);
 
 /// A node on its way up: what there is before the engine.
 pub(crate) struct Opening {
@@ -74,8 +66,8 @@ impl Opening {
     }
 
     /// The node, once it has an engine and its keys.
-    pub(crate) fn with(self, (engine, vault): Opened) -> Node {
-        Node { engine, vault, registry: self.registry, runtime: self.runtime }
+    pub(crate) fn with(self, (engine, server_keys): Opened) -> Node {
+        Node { engine, server_keys, registry: self.registry, runtime: self.runtime }
     }
 }
 
@@ -97,13 +89,14 @@ impl Node {
             store,
             documents: consumers::DOCUMENTS,
             idempotency: consumers::IDEMPOTENCY,
+            sealer: people::sealer(subject_keys),
             options: options(config),
             metrics: Arc::new(engine::Metrics::register(registry)?),
             cluster: None,
         };
         let started = runtime.block_on(engine::Engine::start(parts, progress));
         let engine = started.map_err(|error| refused(error, config))?;
-        Ok(opening.with((engine, Vault { server_keys, subject_keys })))
+        Ok(opening.with((engine, server_keys)))
     }
 
     /// Opens what other nodes share, and waits for what can't be reached; `waits` is told why, in
@@ -140,6 +133,7 @@ impl Node {
                     store: shared.store,
                     documents: consumers::DOCUMENTS,
                     idempotency: consumers::IDEMPOTENCY,
+                    sealer: people::sealer(shared.subject_keys),
                     options: options(config),
                     metrics: Arc::clone(&metrics),
                     cluster: Some(cluster),
@@ -148,8 +142,7 @@ impl Node {
                 if started.is_err() {
                     shared.membership.leave().await;
                 }
-                let (server_keys, subject_keys) = (server_keys.clone(), shared.subject_keys);
-                Ok::<_, shared::Failed>((started?, Vault { server_keys, subject_keys }))
+                Ok::<_, shared::Failed>((started?, server_keys.clone()))
             };
             match opened.await {
                 Ok(opened) => return Ok(opened),

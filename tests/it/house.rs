@@ -20,7 +20,7 @@ const KNOWS: [(&str, &[&str]); 15] = [
     ("messages", &["domain"]),
     ("eventlog", &["domain"]),
     ("readmodel", &["domain", "vault"]),
-    ("engine", &["access", "domain", "eventlog", "readmodel"]),
+    ("engine", &["access", "domain", "eventlog", "readmodel", "vault"]),
     ("api", &["access", "auth", "domain", "engine", "issuers", "messages", "passkeys", "vault"]),
     ("consumers", &["domain", "engine", "readmodel"]),
     (
@@ -52,6 +52,7 @@ const KNOWS: [(&str, &[&str]); 15] = [
             "eventlog",
             "readmodel",
             "server",
+            "vault",
         ],
     ),
 ];

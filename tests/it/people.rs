@@ -146,6 +146,18 @@ async fn an_erased_person_is_nowhere_to_be_read() {
     let me = project.path("/auth/me");
     ann.project.client.patch(&me, &json!({"name": "Unmistakable Name"})).expect(200).await;
     let bob = Person::sign_up(&project, "bob@example.com").await;
+    let settings = json!({"fields": {"note": {"personal": true}}, "subject": "person"});
+    let patients = project.path("/collections/patients");
+    project.client.put(&patients, &settings).expect(201).await;
+    let mut socket = Socket::connect(&project).await;
+    socket.subscribe("s", &json!({"collection": "patients"}), None).await;
+    let (_, empty) = socket.snapshot().await;
+    for note in ["Unmistakable fever", "Unmistakable cough"] {
+        project.write("patients", "a", &json!({"person": ann.id, "note": note, "ward": 7})).await;
+        let change = socket.expect("change").await;
+        assert_eq!(change["document"]["data"]["note"], note);
+    }
+    drop(socket);
     server.stop().await;
     // What is stored was never readable, neither before the erasure nor after it.
     assert_eq!(files_with(&setup.data(), &["unmistakable", "Unmistakable"]), Vec::<String>::new());
@@ -157,6 +169,8 @@ async fn an_erased_person_is_nowhere_to_be_read() {
     let path = project.path(&format!("/users/{}", ann.id));
     let before = project.client.get(&path).expect(200).await;
     assert_eq!(before["name"], "Unmistakable Name");
+    let note = project.get("patients", "a").expect(200).await["data"]["note"].clone();
+    assert_eq!(note, "Unmistakable cough");
     project.client.delete(&path).expect(204).await;
     project.client.delete(&path).expect(204).await;
     project.client.get(&path).refused(404, "user-not-found").await;
@@ -174,6 +188,14 @@ async fn an_erased_person_is_nowhere_to_be_read() {
     let project = project.at(&server.url);
     let restored = project.client.get(&path).expect(200).await;
     assert_eq!((&restored["name"], &restored["email"]), (&Value::Null, &Value::Null));
+    let left = json!({"person": ann.id, "note": null, "ward": 7});
+    assert_eq!(project.get("patients", "a").expect(200).await["data"], left);
+    let mut socket = Socket::connect(&project).await;
+    socket.subscribe("s", &json!({"collection": "patients"}), empty.as_str()).await;
+    for _ in 0..2 {
+        let change = socket.expect("change").await;
+        assert_eq!(change["document"]["data"], left);
+    }
     let other = project.path(&format!("/users/{}", bob.id));
     assert_eq!(project.client.get(&other).expect(200).await["email"], "bob@example.com");
 }

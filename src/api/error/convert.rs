@@ -1,6 +1,7 @@
 //! Engine and domain errors as problems, written out one by one: a new error must choose its code
 //! here.
 
+use access::Path;
 use domain::json;
 use domain::rejected::{Part, Reason, Rejected};
 
@@ -68,9 +69,14 @@ impl From<Reason> for Problem {
             Reason::ChallengeNotFound => Self::new(Code::InvalidCredentials, text),
             Reason::Denied => Self::new(Code::Forbidden, text),
             Reason::FieldDenied(ref field) => {
-                let name = field.trim_start_matches('/').replace('.', "/");
-                let pointer = format!("/{name}");
-                Self::new(Code::Forbidden, text).field(pointer)
+                Self::new(Code::Forbidden, text).field(pointer_to(field))
+            }
+            Reason::SubjectMissing(ref field) => {
+                Self::new(Code::SubjectMissing, text).field(pointer_to(field))
+            }
+            Reason::SubjectErased(_) => Self::new(Code::SubjectErased, text),
+            Reason::PersonalTooLarge { ref field, .. } => {
+                Self::new(Code::DocumentTooLarge, text).field(pointer_to(field))
             }
             Reason::DocumentNotFound(..) => Self::new(Code::DocumentNotFound, text),
             Reason::DocumentExists { actual } => {
@@ -87,6 +93,11 @@ impl From<Reason> for Problem {
             }
         }
     }
+}
+
+/// A field's JSON Pointer, from its name in a collection's configuration.
+fn pointer_to(field: &str) -> String {
+    Path::parse(field).map_or_else(|_| format!("/{field}"), |path| path.pointer())
 }
 
 impl Problem {

@@ -40,8 +40,6 @@ const LOCKOUTS_MAX: usize = 100_000;
 pub struct Options {
     /// The server's own keys.
     pub server_keys: ServerKeys,
-    /// Seals what is personal.
-    pub sealer: Sealer,
     /// Where clients reach the API: an absolute URL without a slash at its end. `None` for the
     /// address that the server is bound to.
     pub public_url: Option<String>,
@@ -80,7 +78,7 @@ type Made = (Arc<Project>, Arc<Directory>);
 impl People {
     /// Errors with what of the options can't be used. Must run within a tokio runtime that lives
     /// as long as the server: mail is sent from there.
-    pub(crate) fn new(options: Options) -> Result<Self, String> {
+    pub(crate) fn new(options: Options, sealer: Sealer) -> Result<Self, String> {
         let text = |error: &dyn std::fmt::Display| error.to_string();
         let outbound = Outbound::new(options.allow_private).map_err(|e| text(&e))?;
         let mailer = Mailer::new(options.smtp, options.inbox.clone(), options.allow_private);
@@ -92,7 +90,7 @@ impl People {
         });
         Ok(Self {
             server_keys: options.server_keys,
-            sealer: options.sealer,
+            sealer,
             public_url: options.public_url.map_or_else(OnceLock::new, OnceLock::from),
             hasher: Hasher::new(&options.password).map_err(|e| text(&e))?,
             limits: Limits::new(&options.limits),

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use access::Path;
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use domain::projects::{self, CollectionConfig, CollectionState, ProjectCommand};
@@ -96,6 +97,10 @@ pub(crate) struct Field {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 10000)]
     write: Option<String>,
+    /// Whether it is about a person: then it is sealed with that person's key before it is stored,
+    /// and erasing the person takes it out of all that was ever stored.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    personal: bool,
 }
 
 /// What a developer says of a collection.
@@ -109,9 +114,14 @@ pub(crate) struct CollectionSettings {
     #[serde(default, deserialize_with = "body::objects")]
     #[schema(max_items = 64)]
     indexes: Vec<Index>,
-    /// Fields with rules of their own, by name: nested ones with dots.
+    /// Fields with rules of their own, or personal ones, by name: nested ones with dots.
     #[serde(default)]
     fields: BTreeMap<String, Field>,
+    /// Where a document says whose its personal fields are: the field with that user's id, or
+    /// `$id` where the document's own id is the user's.
+    #[serde(default)]
+    #[schema(min_length = 1, max_length = 512)]
+    subject: Option<String>,
 }
 
 /// A collection.
@@ -128,8 +138,11 @@ pub(crate) struct CollectionBody {
     rules: Rules,
     /// Indexes.
     indexes: Vec<Index>,
-    /// Fields with rules of their own.
+    /// Fields with rules of their own, or personal ones.
     fields: BTreeMap<String, Field>,
+    /// Where a document says whose its personal fields are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<String>,
     /// When it was first configured.
     #[schema(value_type = Option<String>, format = DateTime)]
     created_at: Option<Timestamp>,
@@ -274,6 +287,7 @@ impl CollectionBody {
             rules: Rules::from(&state.config.rules),
             indexes: state.config.indexes.iter().map(Index::from).collect(),
             fields: state.config.fields.iter().map(|(n, f)| (n.clone(), f.into())).collect(),
+            subject: state.config.subject.clone(),
             created_at: Some(state.created_at),
             updated_at: Some(state.updated_at),
         }
@@ -286,6 +300,7 @@ impl CollectionBody {
             rules: Rules::default(),
             indexes: Vec::new(),
             fields: BTreeMap::new(),
+            subject: None,
             created_at: None,
             updated_at: None,
         }
@@ -326,6 +341,46 @@ impl CollectionSettings {
                 }
             }
         }
+        self.check_personal()
+    }
+
+    /// Errors as [`CollectionSettings::check`].
+    fn check_personal(&self) -> Result<(), Problem> {
+        let path = |pointer: String, name: &str| {
+            Path::parse(name).map_err(|error| Problem::body(pointer, error.to_string()))
+        };
+        let mut personal = Vec::new();
+        for (name, _) in self.fields.iter().filter(|(_, field)| field.personal) {
+            let pointer = format!("/fields/{}", name.replace('~', "~0").replace('/', "~1"));
+            personal.push((name, path(pointer, name)?));
+        }
+        let is_within =
+            |one: &Path| personal.iter().find(|(_, personal)| one.starts_with(personal));
+        match self.subject.as_deref() {
+            Some(projects::SUBJECT_ID) => {}
+            Some(subject) => {
+                if let Some((name, _)) = is_within(&path("/subject".to_owned(), subject)?) {
+                    let detail = format!("{subject} can't be read: {name} is personal itself");
+                    return Err(Problem::body("/subject", detail));
+                }
+            }
+            None if !personal.is_empty() => {
+                let detail = "there are personal fields, and nothing says whose they are: name \
+                              the field with the user's id, or $id";
+                return Err(Problem::body("/subject", detail));
+            }
+            None => {}
+        }
+        for (i, index) in self.indexes.iter().enumerate() {
+            for (j, field) in index.fields.iter().enumerate() {
+                let pointer = format!("/indexes/{i}/fields/{j}/field");
+                let sealed = Path::parse(&field.field).ok();
+                if let Some((name, _)) = sealed.as_ref().and_then(is_within) {
+                    let detail = format!("{name} is personal, and so can't be in an index");
+                    return Err(Problem::body(pointer, detail));
+                }
+            }
+        }
         Ok(())
     }
 }
@@ -346,20 +401,20 @@ impl From<CollectionSettings> for CollectionConfig {
             rules: projects::Rules { read, list, create, update, delete },
             indexes: settings.indexes.into_iter().map(index).collect(),
             fields: settings.fields.into_iter().map(|(name, one)| (name, one.into())).collect(),
-            subject: None,
+            subject: settings.subject,
         }
     }
 }
 
 impl From<Field> for projects::FieldConfig {
     fn from(field: Field) -> Self {
-        Self { read: field.read, write: field.write, personal: false }
+        Self { read: field.read, write: field.write, personal: field.personal }
     }
 }
 
 impl From<&projects::FieldConfig> for Field {
     fn from(field: &projects::FieldConfig) -> Self {
-        Self { read: field.read.clone(), write: field.write.clone() }
+        Self { read: field.read.clone(), write: field.write.clone(), personal: field.personal }
     }
 }
 

@@ -156,23 +156,24 @@ routes! {
     GET "/v1/projects/{project}/collections/{collection}/documents/{id}" Project documents::get,
         [DocumentNotFound HistoryTrimmed];
     PUT "/v1/projects/{project}/collections/{collection}/documents/{id}" Project documents::put,
-        [VersionMismatch DocumentTooLarge TooDeep];
+        [VersionMismatch DocumentTooLarge TooDeep SubjectMissing SubjectErased];
     PATCH "/v1/projects/{project}/collections/{collection}/documents/{id}" Project
         documents::patch,
-        [DocumentNotFound VersionMismatch DocumentTooLarge TooDeep];
+        [DocumentNotFound VersionMismatch DocumentTooLarge TooDeep SubjectMissing SubjectErased];
     DELETE "/v1/projects/{project}/collections/{collection}/documents/{id}" Project
         documents::delete, [DocumentNotFound VersionMismatch];
     POST "/v1/projects/{project}/collections/{collection}/documents" Project documents::create,
-        [DocumentExists DocumentTooLarge TooDeep];
+        [DocumentExists DocumentTooLarge TooDeep SubjectMissing SubjectErased];
     GET "/v1/projects/{project}/collections/{collection}/documents" Project documents::list,
         [HistoryTrimmed Unsupported];
     GET "/v1/projects/{project}/collections/{collection}/documents/{id}/history" Project
         history::list, [DocumentNotFound];
     POST "/v1/projects/{project}/collections/{collection}/documents/{id}/restore" Project
         history::restore,
-        [VersionNotFound VersionWasDeletion VersionMismatch];
+        [VersionNotFound VersionWasDeletion VersionMismatch SubjectMissing SubjectErased];
     POST "/v1/projects/{project}/commit" Project commit::commit,
-        [DocumentNotFound DocumentExists VersionMismatch DocumentTooLarge TooDeep];
+        [DocumentNotFound DocumentExists VersionMismatch DocumentTooLarge TooDeep SubjectMissing
+        SubjectErased];
     GET "/v1/projects/{project}/events" Project events::list,
         [HistoryTrimmed];
     GET "/v1/projects/{project}/collections" Project collections::list, [];

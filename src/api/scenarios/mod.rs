@@ -12,6 +12,7 @@ mod log;
 mod mfa;
 mod oauth;
 mod passkeys;
+mod personal;
 mod projects;
 mod recording;
 mod rules;
@@ -79,11 +80,12 @@ pub(crate) fn options() -> Options {
 }
 
 pub(crate) fn engine() -> (Arc<Engine>, Arc<eventlog::memory::Log>, prometheus::Registry) {
-    engine_over(Arc::new(readmodel::memory::Store::default()))
+    engine_over(Arc::default(), Arc::new(vault::memory::Keys::new()))
 }
 
 pub(crate) fn engine_over(
     store: Arc<readmodel::memory::Store>,
+    keys: Arc<dyn vault::SubjectKeys>,
 ) -> (Arc<Engine>, Arc<eventlog::memory::Log>, prometheus::Registry) {
     let log = Arc::new(eventlog::memory::Log::new(1, eventlog::Retention::default()));
     let registry = prometheus::Registry::new();
@@ -92,6 +94,7 @@ pub(crate) fn engine_over(
         store,
         documents: consumers::DOCUMENTS,
         idempotency: consumers::IDEMPOTENCY,
+        sealer: vault::Sealer::new(keys),
         options: engine::Options {
             read_wait_max: std::time::Duration::from_millis(50),
             ..Default::default()
@@ -112,7 +115,6 @@ pub(crate) fn people() -> PeopleOptions {
     let _ = rustls::crypto::ring::default_provider().install_default();
     PeopleOptions {
         server_keys,
-        sealer: vault::Sealer::new(Arc::new(vault::memory::Keys::new())),
         public_url: Some("http://127.0.0.1".to_owned()),
         allow_private: true,
         password: auth::password::Options { memory_kib: 64, passes: 1, ..Default::default() },

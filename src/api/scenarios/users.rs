@@ -8,10 +8,9 @@ use domain::{PartitionId, ProjectId, UserId};
 use readmodel::{Scan, SpaceId, Store as _, documents as tables, memory::Store};
 use serde_json::{Value, json};
 use tokio::sync::watch;
-use vault::{Key, Sealer, SubjectKeys};
+use vault::{Key, SubjectKeys};
 
 use super::{ADMIN, Reply, Rig, engine_over, options, people};
-use crate::people::Options as PeopleOptions;
 use crate::server::share;
 
 const PASSWORD: &str = "long enough 1";
@@ -60,12 +59,11 @@ impl SubjectKeys for Stubborn {
 /// The project `p` over tables that can be looked into; the first `failing` keys are not destroyed.
 async fn open_rig(failing: u32) -> (Rig, Arc<Store>, Arc<AtomicU32>) {
     let store = Arc::new(Store::default());
-    let (engine, log, registry) = engine_over(Arc::clone(&store));
-    let (_, stopping) = watch::channel(false);
     let left = Arc::new(AtomicU32::new(failing));
     let keys = Stubborn(vault::memory::Keys::new(), Arc::clone(&left));
-    let people = PeopleOptions { sealer: Sealer::new(Arc::new(keys)), ..people() };
-    let shared = share(engine, registry, options(), people, stopping).unwrap();
+    let (engine, log, registry) = engine_over(Arc::clone(&store), Arc::new(keys));
+    let (_, stopping) = watch::channel(false);
+    let shared = share(engine, registry, options(), people(), stopping).unwrap();
     let rig = Rig { shared, log, token: ADMIN.to_owned() };
     let made = rig.ask("POST", "/v1/projects", &[], r#"{"id":"p","name":"P"}"#).await;
     assert_eq!(made.status, 201, "{}", made.text);

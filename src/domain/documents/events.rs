@@ -153,6 +153,43 @@ impl DocumentEvent {
     }
 }
 
+/// The document's text in an event just decided; `None` for another family's, or of an older
+/// version.
+pub fn data_of(event: &NewEvent) -> Option<Bytes> {
+    let part = |raw: &RawValue| event.data.slice_ref(raw.get().as_bytes());
+    if event.kind == CREATED && event.schema_version == CREATED_VERSION {
+        let body: Created<'_> = serde_json::from_slice(&event.data).ok()?;
+        Some(part(body.data))
+    } else if event.kind == UPDATED && event.schema_version == UPDATED_VERSION {
+        let body: Updated<'_> = serde_json::from_slice(&event.data).ok()?;
+        Some(part(body.data))
+    } else if event.kind == DELETED && event.schema_version == DELETED_VERSION {
+        let body: Deleted<'_> = serde_json::from_slice(&event.data).ok()?;
+        Some(part(body.data))
+    } else {
+        None
+    }
+}
+
+/// The same event with other texts of the document before and after it; `None` as [`data_of`].
+pub fn with_data(event: NewEvent, before: &[u8], data: &[u8]) -> Option<NewEvent> {
+    let NewEvent { stream, stream_version, kind, data: body, .. } = event;
+    if kind == CREATED {
+        let Created { restored_from, .. } = serde_json::from_slice(&body).ok()?;
+        Some(created(stream, stream_version, data, restored_from))
+    } else if kind == UPDATED {
+        let Updated { created_at, restored_from, .. } = serde_json::from_slice(&body).ok()?;
+        let text = |json| std::str::from_utf8(json).ok();
+        let changes = Changes::between(text(before)?, text(data)?);
+        Some(updated(stream, stream_version, created_at, &changes, data, restored_from))
+    } else if kind == DELETED {
+        let Deleted { created_at, .. } = serde_json::from_slice(&body).ok()?;
+        Some(deleted(stream, stream_version, created_at, data))
+    } else {
+        None
+    }
+}
+
 fn undo(data: &[u8], changed: &[String], before: &[u8]) -> Option<Bytes> {
     let mut document: Value = serde_json::from_slice(data).ok()?;
     let mut before: Map<String, Value> = serde_json::from_slice(before).ok()?;

@@ -14,7 +14,7 @@ mod write;
 pub(crate) use change::push_name;
 pub use decide::{COMMIT_BYTES_MAX, Key, States, decide};
 pub(crate) use events::schemas;
-pub use events::{CREATED, DELETED, DocumentEvent, UPDATED};
+pub use events::{CREATED, DELETED, DocumentEvent, UPDATED, data_of, with_data};
 pub use merge::merge_patch;
 pub use state::{DocumentState, Live};
 pub use write::{ExpectedVersion, Op, ReadCheck, Write};

@@ -12,5 +12,5 @@ pub(crate) use events::{COLLECTION_CONFIGURED, KEY_CREATED, schemas};
 pub use events::{ProjectEvent, event_types};
 pub use state::{
     CollectionConfig, CollectionState, Direction, FieldConfig, Group, Index, IndexField, Key,
-    KeyKind, People, ProjectState, Role, Rules, SigningKey,
+    KeyKind, People, ProjectState, Role, Rules, SUBJECT_ID, SigningKey,
 };

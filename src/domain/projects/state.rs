@@ -34,6 +34,9 @@ pub struct ProjectState {
     pub keys: BTreeMap<KeyId, Key>,
     /// Collections that were configured.
     pub collections: BTreeMap<CollectionName, CollectionState>,
+    /// Fields that are or were personal, by collection: what was written then is sealed for good.
+    #[serde(default)]
+    pub personal_ever: BTreeMap<CollectionName, BTreeSet<String>>,
     /// How people sign in; its secrets are sealed.
     #[serde(default)]
     pub sign_in: Config,
@@ -203,6 +206,9 @@ pub struct Index {
     pub fields: Vec<IndexField>,
 }
 
+/// As a collection's subject: the document's own id is the user's.
+pub const SUBJECT_ID: &str = "$id";
+
 /// What a developer says of a collection.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -216,8 +222,7 @@ pub struct CollectionConfig {
     /// Fields that have rules of their own or are personal, by name: nested ones with dots.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fields: BTreeMap<String, FieldConfig>,
-    /// The field that holds the id of the user whom personal fields are about; the one who made
-    /// the document when absent.
+    /// The field that holds the id of the user whom personal fields are about, or [`SUBJECT_ID`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
 }
@@ -307,6 +312,11 @@ impl ProjectState {
                 let created_at =
                     self.collections.get(&collection).map_or(event.time, |old| old.created_at);
                 let state = CollectionState { config, created_at, updated_at: event.time };
+                let personal = state.config.fields.iter().filter(|(_, field)| field.personal);
+                let mut personal = personal.map(|(name, _)| name.clone()).peekable();
+                if personal.peek().is_some() {
+                    self.personal_ever.entry(collection.clone()).or_default().extend(personal);
+                }
                 self.collections.insert(collection, state);
             }
             ProjectEvent::CollectionDeleted { collection } => {

@@ -13,7 +13,7 @@ use super::change::{Change, Seen};
 use super::group::{Fallen, Member};
 use super::shard::{Shard, Tail};
 use super::{Encoder, Interest, Outgoing, Snapshot, Start, Target};
-use crate::access::{Loaded, ROUNDS_MAX, Viewer, load};
+use crate::access::{Loaded, ROUNDS_MAX, Viewer};
 use crate::error::Error;
 use crate::partition::Partition;
 use crate::read::{AsOf, Document};
@@ -158,10 +158,11 @@ impl Feed {
             let read = self.shard.engine.log.read(self.partition.id, next, CATCH_UP).await?;
             for recorded in read.events.iter().take_while(|one| one.position.offset < until) {
                 let event = &recorded.event;
-                if event.project == self.project
-                    && self.target.takes(event.stream.as_str())
-                    && let Some(change) = self.change(recorded).await?
-                {
+                if event.project != self.project || !self.target.takes(event.stream.as_str()) {
+                    continue;
+                }
+                let recorded = self.shard.engine.personal.open_event(recorded).await?;
+                if let Some(change) = self.change(&recorded).await? {
                     self.outgoing.push(self.encoder.change(&change));
                 }
             }
@@ -182,7 +183,8 @@ impl Feed {
                 Seen::Nothing => return Ok(None),
                 Seen::Needs(needs) => {
                     let documents = self.partition.documents();
-                    load(&*documents, &self.project, needs, &mut loaded).await?;
+                    let others = self.shard.engine.others(&*documents, &self.project);
+                    others.load(needs, &mut loaded).await?;
                 }
             }
         }
@@ -283,7 +285,7 @@ impl Feed {
         match document {
             Some(document) => {
                 let documents = self.partition.documents();
-                self.viewer.see(&*documents, &self.project, document).await
+                self.viewer.see(&engine.others(&*documents, &self.project), document).await
             }
             None => Ok(None),
         }

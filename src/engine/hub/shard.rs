@@ -6,13 +6,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use domain::{Offset, ProjectId, partition_of};
+use domain::{Offset, PartitionId, ProjectId, partition_of};
 use eventlog::{Read, ReadLimit};
 
 use super::feed::{Feed, Subscription};
 use super::group::Groups;
 use super::{Encoder, Interest, Outgoing};
 use crate::Engine;
+use crate::error::Error;
 
 /// One read of the tail.
 const TAIL: ReadLimit = ReadLimit { events_max: 1024, bytes_max: 1 << 20 };
@@ -82,8 +83,7 @@ impl Shard {
                     break;
                 }
                 let round = Instant::now();
-                let read = self.engine.log.read(partition.id, tail.next.get(), TAIL).await;
-                let pushed = match read {
+                let pushed = match self.read(partition.id, tail.next.get()).await {
                     Ok(read) => self.dispatch(tail, &read, end),
                     Err(error) => {
                         tracing::error!(partition = %partition.id, %error, "can't read the tail");
@@ -99,6 +99,15 @@ impl Shard {
                 self.pace(round, pushed).await;
             }
         }
+    }
+
+    /// Reads on, and opens what is sealed.
+    async fn read(&self, partition: PartitionId, from: Offset) -> Result<Read, Error> {
+        let mut read = self.engine.log.read(partition, from, TAIL).await?;
+        for event in &mut read.events {
+            *event = self.engine.personal.open_event(event).await?;
+        }
+        Ok(read)
     }
 
     /// No await in here: the groups and the tail's place move together.

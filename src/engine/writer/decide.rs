@@ -154,6 +154,7 @@ impl Writer {
                 entry.insert(state);
             }
         }
+        let before = self.to_be_sealed(draft, &context.project, writes, &states);
         let decided: Vec<NewEvent> = match &context.access {
             Access::PastRules => {
                 documents::decide(&mut states, writes, reads, self.limits, draft.now)
@@ -163,6 +164,10 @@ impl Writer {
                 let asked = (writes, reads);
                 self.decide_by_rules(draft, context, auth.as_deref(), &mut states, asked).await?
             }
+        };
+        let decided = match before {
+            Some(before) => self.seal(&context.project, before, decided).await?,
+            None => decided,
         };
         draft.put_documents(&context.project, states);
         Ok(draft.add(context, decided))
@@ -178,9 +183,26 @@ impl Writer {
             return Ok(state.clone());
         }
         let (collection, id) = (key.0.as_str(), key.1.as_str());
+        self.stored_document(project, (collection, id)).await
+    }
+
+    /// A document's state for deciding, as the tables have it.
+    pub(super) async fn stored_document(
+        &self,
+        project: &ProjectId,
+        (collection, id): (&str, &str),
+    ) -> Result<DocumentState, Error> {
         let space = &*self.documents.space;
         let stored = tables::get_document(space, project, collection, id).await?;
-        Ok(state_of(stored))
+        let Some(stored) = stored else { return Ok(DocumentState::default()) };
+        let live = match stored.data {
+            Some(data) => {
+                let data = self.personal.open_data(project, (collection, id), data).await?;
+                Some(Live { created_at: stored.created_at, data })
+            }
+            None => None,
+        };
+        Ok(DocumentState { version: stored.version, changed_at: stored.updated_at, live })
     }
 
     /// Takes an export's events over: each must follow on its stream as it is here, in version and
@@ -229,15 +251,6 @@ impl Writer {
         }
         Ok(draft.import(accepted))
     }
-}
-
-/// A document's state for deciding, from its row.
-pub(super) fn state_of(stored: Option<tables::Document>) -> DocumentState {
-    stored.map_or_else(DocumentState::default, |stored| DocumentState {
-        version: stored.version,
-        changed_at: stored.updated_at,
-        live: stored.data.map(|data| Live { created_at: stored.created_at, data }),
-    })
 }
 
 fn document_key(event: &Event) -> Option<Key> {

@@ -7,6 +7,7 @@ mod decide;
 mod draft;
 mod import;
 mod people;
+mod personal;
 mod prefetch;
 
 use std::collections::VecDeque;
@@ -25,6 +26,7 @@ use crate::consumer::Consumer;
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::partition::{Partition, Release};
+use crate::personal::Personal;
 use draft::{Draft, Outcome};
 
 /// What a command came to: its events, in order, with their positions.
@@ -84,6 +86,7 @@ pub(crate) struct Writer {
     pub(crate) partition: Arc<Partition>,
     pub(crate) log: Arc<dyn EventLog>,
     pub(crate) catalog: Arc<Catalog>,
+    pub(crate) personal: Arc<Personal>,
     pub(crate) documents: Consumer,
     pub(crate) idempotency: Consumer,
     pub(crate) metrics: Arc<Metrics>,

@@ -11,7 +11,6 @@ use futures_util::stream;
 use readmodel::documents::{self as tables, IdempotencyEntry};
 use uuid::Uuid;
 
-use super::decide::state_of;
 use super::{Submission, Writer};
 
 /// Rows that are asked for at a time.
@@ -94,10 +93,9 @@ impl Writer {
     async fn fetch(&self, wanted: Wanted) -> Option<Found> {
         match wanted {
             Wanted::Document(project, key) => {
-                let (collection, id) = (key.0.as_str(), key.1.as_str());
-                let space = &*self.documents.space;
-                let stored = tables::get_document(space, &project, collection, id).await.ok()?;
-                Some(Found::Document(project, key, state_of(stored)))
+                let name = (key.0.as_str(), key.1.as_str());
+                let state = self.stored_document(&project, name).await.ok()?;
+                Some(Found::Document(project, key, state))
             }
             Wanted::Idempotency(project, id) => {
                 let space = &*self.idempotency.space;

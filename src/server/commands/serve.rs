@@ -13,7 +13,7 @@ use toml::Value;
 use crate::cli::Serve;
 use crate::config::{Config, Flag};
 use crate::signals;
-use crate::start::{self, Node, Opening, Vault, people, web};
+use crate::start::{self, Node, Opening, people, web};
 
 /// Names the variable that holds the administrator's key.
 pub(super) const KEY_VARIABLE: &str = "HEADWATER_ADMIN_KEY";
@@ -93,8 +93,7 @@ pub(super) fn serve(
         announce(address);
     };
     let options = web::options(config, listen, admin_key);
-    let Vault { server_keys, subject_keys } = node.vault.clone();
-    let people = people::options(config, server_keys, subject_keys, inbox)?;
+    let people = people::options(config, node.server_keys.clone(), inbox)?;
     let served = web::serve(&node, options, people, ready, stop, async {});
     let stopped = node.stop(Duration::from_secs(config.server.shutdown_wait_s));
     served.and(stopped)?;
@@ -138,8 +137,7 @@ fn serve_shared(
         let _ = handed_over.await;
     };
     let options = web::options(config, listen, admin_key);
-    let Vault { server_keys, subject_keys } = node.vault.clone();
-    let people = people::options(config, server_keys, subject_keys, inbox)?;
+    let people = people::options(config, node.server_keys.clone(), inbox)?;
     let served = web::serve(&node, options, people, ready, stop, handed_over);
     let stopped = node.stop(Duration::from_secs(config.server.shutdown_wait_s));
     served.and(stopped)?;

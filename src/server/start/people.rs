@@ -59,6 +59,11 @@ pub(crate) fn subject_keys(
     })
 }
 
+/// Seals by keys that are held for a moment.
+pub(crate) fn sealer(keys: Arc<dyn SubjectKeys>) -> Sealer {
+    Sealer::new(Arc::new(Cached::new(keys)))
+}
+
 /// Where keys are kept on this machine; nowhere for a log in memory.
 fn folder(config: &Config) -> Option<PathBuf> {
     let named = Some(&config.auth.keys_folder).filter(|folder| !folder.is_empty());
@@ -80,7 +85,6 @@ pub(crate) fn make_folder(config: &Config) -> anyhow::Result<()> {
 pub(crate) fn options(
     config: &Config,
     server_keys: ServerKeys,
-    keys: Arc<dyn SubjectKeys>,
     inbox: Option<Arc<Inbox>>,
 ) -> anyhow::Result<api::PeopleOptions> {
     let auth = &config.auth;
@@ -98,7 +102,6 @@ pub(crate) fn options(
     };
     Ok(api::PeopleOptions {
         server_keys,
-        sealer: Sealer::new(Arc::new(Cached::new(keys))),
         public_url,
         allow_private: auth.allow_private || inbox.is_some(),
         password: auth::password::Options {

@@ -7,7 +7,8 @@ use std::time::Duration;
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use domain::users::{Ended, Step, UserCommand, UserState};
-use domain::{Actor, EventType, ProjectId, StreamId, UserId, command};
+use domain::{Actor, Event, EventType, ProjectId, StreamId, UserId, command};
+use engine::Document;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
@@ -25,8 +26,8 @@ const DESTROY_PAUSE: Duration = Duration::from_millis(100);
 /// Events of users that one part of an export is looked for among.
 const EVENTS_LOOKED_AT_MAX: usize = 20_000;
 
-/// The events that a user's stream has.
-const KINDS: [&str; 9] = [
+/// The events that a user's stream has, and those of documents.
+const KINDS: [&str; 12] = [
     "user.created",
     "user.updated",
     "user.deleted",
@@ -36,6 +37,9 @@ const KINDS: [&str; 9] = [
     "challenge.issued",
     "challenge.failed",
     "challenge.used",
+    "document.created",
+    "document.updated",
+    "document.deleted",
 ];
 
 /// Everything that is known of a person.
@@ -52,6 +56,9 @@ pub(crate) struct UserExport {
     sessions: Vec<Value>,
     /// What happened to it in this part of the log.
     events: Vec<UserHappening>,
+    /// Documents with personal fields of it, as they were left in this part of the log: each
+    /// version.
+    documents: Vec<UserDocument>,
     /// The `from` of the next part.
     next: String,
     /// The end of what there is: equal to `next` when this is the last part.
@@ -74,8 +81,30 @@ pub(crate) struct UserHappening {
     actor: String,
 }
 
-/// Gets everything that is known of a person; what happened to it in parts, from the log's
-/// beginning on. Its documents are not in it.
+/// A version of a document with something personal in it.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct UserDocument {
+    /// Its collection.
+    collection: String,
+    /// Its id.
+    id: String,
+    /// Which version; of a deletion, with the document as it was last.
+    version: u64,
+    /// Where in the log.
+    position: String,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    time: domain::Timestamp,
+    /// What happened.
+    #[serde(rename = "type")]
+    kind: String,
+    /// The document.
+    data: Map<String, Value>,
+}
+
+/// Gets everything that is known of a person; what happened to it, and the documents with personal
+/// fields of it, in parts, from the log's beginning on.
 #[utoipa::path(
     get, path = "/v1/projects/{project}/users/{user}/export", operation_id = "exportUser",
     tag = "users",
@@ -96,6 +125,12 @@ pub(crate) async fn export(call: Call) -> Answer {
     let engine = &call.app.engine;
     let page = engine.events(project, from, EVENTS_LOOKED_AT_MAX, &kinds).await?;
     let stream = StreamId::user(&id);
+    let mut documents = Vec::new();
+    for recorded in &page.events {
+        if let Some(document) = engine.document_about(recorded, &id).await? {
+            documents.push(UserDocument::of(&recorded.event, document)?);
+        }
+    }
     let own = page.events.iter().filter(|recorded| recorded.event.stream == stream);
     let events = own.map(|recorded| UserHappening {
         kind: recorded.event.kind.as_str().to_owned(),
@@ -105,6 +140,7 @@ pub(crate) async fn export(call: Call) -> Answer {
     });
     let body = UserExport {
         events: events.collect(),
+        documents,
         identities: call.identities_opened(project, &id, &state).await?,
         sessions: call.sessions_opened(project, &id, &state).await?,
         user: call.app.people.show(project, &id, &state).await?,
@@ -164,6 +200,23 @@ pub(crate) async fn delete_me(call: Call) -> Answer {
     call.change_user(own.project(), actor, &own.id, erasing()).await?;
     call.destroy_key(own.project(), &own.id).await?;
     Ok(HttpResponse::new(StatusCode::NO_CONTENT))
+}
+
+impl UserDocument {
+    fn of(event: &Event, document: Document) -> Result<Self, Problem> {
+        let data = serde_json::from_slice(&document.data)
+            .map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
+        let (collection, id) = event.stream.as_document().unwrap_or_default();
+        Ok(Self {
+            collection: collection.to_owned(),
+            id: id.to_owned(),
+            version: document.version,
+            position: document.position.to_string(),
+            time: event.time,
+            kind: event.kind.as_str().to_owned(),
+            data,
+        })
+    }
 }
 
 fn erasing() -> Vec<Step> {
