@@ -3,9 +3,9 @@
 #   deploy/ci/test.sh          everything
 #   deploy/ci/test.sh lint     formatting and clippy
 #   deploy/ci/test.sh audit    licences, bans, sources, advisories
-# Installs into the checkout only: .venv (schemathesis, a Kafka client, a mail server), .tools (cargo-deny), .engines (Kafka and
-# Cassandra, for the clustered tests), .foreign (an OpenID Connect issuer). On Debian as root it also installs python3-venv, a
-# Java 17 runtime, Maven, Node.js and Chromium when they are missing.
+# Installs into the checkout only: .venv (schemathesis, a Kafka client, a mail server, an authenticator app), .tools
+# (cargo-deny), .engines (Kafka and Cassandra, for the clustered tests), .foreign (an OpenID Connect issuer and a client). On
+# Debian as root it also installs python3-venv, a Java 17 runtime, Maven, Node.js and Chromium when they are missing.
 # FUZZ_SECONDS: fuzzing time in all, 60 by default, 0 for none.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -62,13 +62,13 @@ need_foreign() {
                 || fail "the issuer of the tests needs packages: on Debian, apt-get install ${missing[*]}"
             apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy "${missing[@]}"
         fi
-        step "install an OpenID Connect issuer into .foreign"
+        step "install an OpenID Connect issuer and a client into .foreign"
         mkdir -p .foreign/issuer
-        cp $packages/package.json $packages/package-lock.json $packages/issuer.js .foreign/issuer/
+        cp $packages/package.json $packages/package-lock.json .foreign/issuer/
         (cd .foreign/issuer && npm ci --ignore-scripts --no-audit --no-fund)
         cp $packages/package-lock.json .foreign/issuer/installed.json
     fi
-    cp $packages/issuer.js .foreign/issuer/
+    cp $packages/*.js .foreign/issuer/
     if ! command -v chromium >/dev/null; then
         [[ $(id -u) = 0 ]] && command -v apt-get >/dev/null \
             || fail "the passkeys of the tests need a browser: on Debian, apt-get install chromium"

@@ -105,6 +105,7 @@ const BEARER: &str = "bearer";
         sessions::list,
         sessions::end,
         me::get,
+        me::userinfo,
         me::patch,
         personal::delete_me,
         list::list,

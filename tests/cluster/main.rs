@@ -9,6 +9,7 @@ mod ledger;
 mod nodes;
 mod operator;
 mod outages;
+mod people;
 mod scenarios;
 mod secured;
 mod workload;

@@ -5,6 +5,7 @@ mod backpressure;
 mod corrupt_log;
 mod crash;
 mod documents;
+mod foreign;
 mod full_disk;
 mod garbage;
 mod history;

@@ -145,6 +145,8 @@ async fn an_erased_person_is_nowhere_to_be_read() {
     let ann = Person::sign_up(&project, address).await;
     let me = project.path("/auth/me");
     ann.project.client.patch(&me, &json!({"name": "Unmistakable Name"})).expect(200).await;
+    let factor = json!({"name": "Unmistakable phone"});
+    ann.project.client.post(&project.path("/auth/factors"), &factor).expect(201).await;
     let bob = Person::sign_up(&project, "bob@example.com").await;
     let settings = json!({"fields": {"note": {"personal": true}}, "subject": "person"});
     let patients = project.path("/collections/patients");
@@ -169,6 +171,7 @@ async fn an_erased_person_is_nowhere_to_be_read() {
     let path = project.path(&format!("/users/{}", ann.id));
     let before = project.client.get(&path).expect(200).await;
     assert_eq!(before["name"], "Unmistakable Name");
+    assert_eq!(before["factors"][0]["name"], "Unmistakable phone");
     let note = project.get("patients", "a").expect(200).await["data"]["note"].clone();
     assert_eq!(note, "Unmistakable cough");
     project.client.delete(&path).expect(204).await;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::{People, Profile, Way};
+use super::{People, Profile, Way, field};
 use crate::error::Problem;
 
 /// A user.
@@ -169,21 +169,40 @@ impl SessionBody {
     }
 }
 
-impl UserBody {
-    /// A user with its profile opened.
-    pub(crate) fn new(
-        people: &People,
+impl People {
+    /// A user as clients see it, its profile opened already.
+    pub(crate) async fn body(
+        &self,
         project: &ProjectId,
         id: &UserId,
         state: &UserState,
         profile: Profile,
-    ) -> Self {
+    ) -> Result<UserBody, Problem> {
         let user = &state.user;
         let is_verified = |way: Option<Way<'_>>| {
-            let key = way.and_then(|way| people.key(project, way).ok());
+            let key = way.and_then(|way| self.key(project, way).ok());
             key.and_then(|key| user.identities.get(&key)).is_some_and(|one| one.verified)
         };
-        Self {
+        let mut factors = Vec::with_capacity(user.factors.len());
+        for (factor_id, factor) in &user.factors {
+            factors.push(FactorBody {
+                id: factor_id.clone(),
+                kind: "totp".to_owned(),
+                name: self.label(project, id, &factor.name).await?,
+                confirmed: factor.confirmed,
+                added_at: factor.added_at,
+            });
+        }
+        let mut passkeys = Vec::with_capacity(user.passkeys.len());
+        for (key, passkey) in &user.passkeys {
+            passkeys.push(PasskeyBody {
+                id: key.trim_start_matches("passkey:").to_owned(),
+                name: self.label(project, id, &passkey.name).await?,
+                added_at: passkey.added_at,
+                used_at: passkey.used_at,
+            });
+        }
+        Ok(UserBody {
             id: id.clone(),
             version: state.version,
             email_verified: is_verified(profile.email.as_deref().map(Way::Email)),
@@ -201,31 +220,22 @@ impl UserBody {
             disabled: user.disabled,
             has_password: user.password.is_some(),
             identities: user.identities.iter().map(IdentityBody::of).collect(),
-            factors: user
-                .factors
-                .iter()
-                .map(|(id, factor)| FactorBody {
-                    id: id.clone(),
-                    kind: "totp".to_owned(),
-                    name: factor.name.clone(),
-                    confirmed: factor.confirmed,
-                    added_at: factor.added_at,
-                })
-                .collect(),
-            passkeys: user
-                .passkeys
-                .iter()
-                .map(|(key, passkey)| PasskeyBody {
-                    id: key.trim_start_matches("passkey:").to_owned(),
-                    name: passkey.name.clone(),
-                    added_at: passkey.added_at,
-                    used_at: passkey.used_at,
-                })
-                .collect(),
+            factors,
+            passkeys,
             created_at: state.created_at,
             updated_at: state.updated_at,
             last_sign_in_at: state.signed_in_at,
-        }
+        })
+    }
+
+    /// What the user calls a factor or passkey.
+    async fn label(
+        &self,
+        project: &ProjectId,
+        id: &UserId,
+        sealed: &str,
+    ) -> Result<String, Problem> {
+        Ok(self.open(project, id, field::LABEL, sealed).await?.unwrap_or_default())
     }
 }
 
@@ -251,6 +261,6 @@ impl People {
         state: &UserState,
     ) -> Result<UserBody, Problem> {
         let profile = self.profile(project, id, &state.user).await?;
-        Ok(UserBody::new(self, project, id, state, profile))
+        self.body(project, id, state, profile).await
     }
 }

@@ -24,6 +24,8 @@ pub(crate) mod field {
     pub(crate) const FACTOR: &str = "factor";
     /// A passkey's credential.
     pub(crate) const PASSKEY: &str = "passkey";
+    /// What a user calls a second factor or a passkey.
+    pub(crate) const LABEL: &str = "label";
     /// What is known of an identity.
     pub(crate) const IDENTITY: &str = "identity";
     /// What a session is used from.

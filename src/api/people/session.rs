@@ -195,7 +195,7 @@ impl Call {
         let profile = self.app.people.profile(project, id, &state.user).await?;
         let of = (&session_id, &session);
         let token = self.access_token(project, id, (&state, &profile), of, extra).await?;
-        let user = UserBody::new(&self.app.people, project, id, &state, profile);
+        let user = self.app.people.body(project, id, &state, profile).await?;
         Ok(SessionBody::new(token, refresh_token, (session_id, &session), user))
     }
 
@@ -228,7 +228,7 @@ impl Call {
     ) -> Result<(String, u32), Problem> {
         let people = &self.app.people;
         let directory = self.signing_directory(project).await?;
-        let body = UserBody::new(people, project, id, state, profile.clone());
+        let body = people.body(project, id, state, profile.clone()).await?;
         let extra = match extra {
             Some(extra) => extra,
             None => self.before_token(&directory, &body, session_id).await?,

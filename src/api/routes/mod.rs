@@ -247,6 +247,7 @@ routes! {
     DELETE "/v1/projects/{project}/auth/sessions/{session}" User auth::sessions::end,
         [SessionNotFound];
     GET "/v1/projects/{project}/auth/me" User auth::me::get, [UserNotFound];
+    GET "/v1/projects/{project}/auth/userinfo" User auth::me::userinfo, [UserNotFound];
     PATCH "/v1/projects/{project}/auth/me" User auth::me::patch, [UserNotFound UserChanged];
     DELETE "/v1/projects/{project}/auth/me" User users::personal::delete_me,
         [ReauthenticationNeeded SecondFactorNeeded];

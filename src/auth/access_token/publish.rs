@@ -65,7 +65,11 @@ pub fn openid_configuration(issuer: &str, endpoints: &Endpoints<'_>) -> Value {
         "auth_time",
         "email",
         "email_verified",
+        "name",
+        "picture",
+        "locale",
         "phone_number",
+        "phone_number_verified",
         "isAnonymous",
         "act",
     ];

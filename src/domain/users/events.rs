@@ -216,11 +216,11 @@ pub(crate) fn schemas() -> Vec<Published> {
         "password": sealed,
         "passwordAt": time,
         "factors": {"f1": {
-            "name": "phone", "secret": sealed, "confirmed": true, "lastStep": 57_000_000,
+            "name": sealed, "secret": sealed, "confirmed": true, "lastStep": 57_000_000,
             "addedAt": time,
         }},
         "recoveryCodes": [hash],
-        "passkeys": {"passkey:Zm9v": {"name": "laptop", "credential": sealed, "addedAt": time}},
+        "passkeys": {"passkey:Zm9v": {"name": sealed, "credential": sealed, "addedAt": time}},
         "roles": ["editor"],
         "groups": ["staff"],
         "claims": {"plan": "pro"},

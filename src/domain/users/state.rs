@@ -39,8 +39,8 @@ pub struct Identity {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Factor {
-    /// For the user.
-    pub name: String,
+    /// What the user calls it.
+    pub name: Sealed,
     /// The shared secret.
     pub secret: Sealed,
     /// Whether the user has shown a password of it.
@@ -55,8 +55,8 @@ pub struct Factor {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Passkey {
-    /// For the user.
-    pub name: String,
+    /// What the user calls it.
+    pub name: Sealed,
     /// The credential, as JSON.
     pub credential: Sealed,
     /// When it was added.

@@ -69,6 +69,60 @@ pub(crate) async fn get(call: Call) -> Answer {
     answer::json(StatusCode::OK, &body)
 }
 
+/// The user who asks, as clients of OpenID Connect know users (Core 1.0, sections 5.1 and 5.3.2):
+/// a claim without a value is left out.
+#[derive(Serialize, Deserialize, ToSchema)]
+pub(crate) struct UserInfo {
+    /// The user's id.
+    #[schema(value_type = String)]
+    sub: UserId,
+    /// Its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    /// Where its picture is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    picture: Option<String>,
+    /// Its language (BCP 47).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    locale: Option<String>,
+    /// Its mail address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    email: Option<String>,
+    /// Whether it has shown that it reads mail there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    email_verified: Option<bool>,
+    /// Its phone number (E.164).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    phone_number: Option<String>,
+    /// Whether it has shown that the number is its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    phone_number_verified: Option<bool>,
+}
+
+/// The user who asks, in the claims of OpenID Connect.
+#[utoipa::path(
+    get, path = "/v1/projects/{project}/auth/userinfo", operation_id = "getUserinfo", tag = "auth",
+    responses((status = 200, description = "The user.", body = UserInfo)),
+)]
+pub(crate) async fn userinfo(call: Call) -> Answer {
+    let scope = call.scope().await?;
+    call.query(&[])?;
+    let auth = scope.user()?;
+    let state = call.user_state(&scope.project, &auth.uid).await?;
+    let user = call.app.people.show(&scope.project, &auth.uid, &state).await?;
+    let body = UserInfo {
+        sub: user.id,
+        name: user.name,
+        picture: user.picture,
+        locale: user.locale,
+        email_verified: user.email.is_some().then_some(user.email_verified),
+        email: user.email,
+        phone_number_verified: user.phone.is_some().then_some(user.phone_verified),
+        phone_number: user.phone,
+    };
+    answer::json(StatusCode::OK, &body)
+}
+
 /// Changes what the user says of itself.
 #[utoipa::path(
     patch, path = "/v1/projects/{project}/auth/me", operation_id = "patchMe", tag = "auth",

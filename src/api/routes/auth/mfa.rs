@@ -126,6 +126,7 @@ pub(crate) async fn create(mut call: Call) -> Answer {
     let (project, people) = (own.project(), &call.app.people);
     let (id, secret) = (Uuid::now_v7().to_string(), totp::Secret::generate());
     let sealed = people.seal(project, &own.id, field::FACTOR, &secret.text()).await?;
+    let name = people.seal(project, &own.id, field::LABEL, &name).await?;
     let factor = Factor { name, secret: sealed, confirmed: false, last_step: 0, added_at: now() };
     let made = unless_changed(async || {
         let look = call.look(&own).await?;

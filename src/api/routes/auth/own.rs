@@ -1,6 +1,8 @@
 //! What a user may do to its own account: by a session of this server's, not in another's name, and
 //! what opens the account to others only shortly after it showed who it is.
 
+use std::time::Duration;
+
 use actix_web::rt;
 use domain::users::{Session, UserState};
 use domain::{Actor, ProjectId, SessionId, UserId};
@@ -14,7 +16,9 @@ use crate::people::now;
 /// How long a user is taken for the one who has just shown who it is, in seconds.
 const RECENT_SECONDS: i64 = 600;
 /// Changes of a user made at the same time by others that are tried again.
-const TRIES_MAX: usize = 5;
+const TRIES_MAX: u32 = 8;
+/// The longest pause before the first of them; each further one may be twice as long.
+const PAUSE_MAX_FIRST: Duration = Duration::from_millis(5);
 /// What is done after the answer, at a time.
 const LATER_MAX: usize = 256;
 
@@ -102,11 +106,15 @@ pub(crate) async fn unless_changed<T>(
     work: impl AsyncFn() -> Result<T, Problem>,
 ) -> Result<T, Problem> {
     let mut last = None;
-    for _ in 0..TRIES_MAX {
+    for attempt in 0..TRIES_MAX {
         match work().await {
             Err(problem) if problem.code() == Code::UserChanged => last = Some(problem),
             outcome => return outcome,
         }
+        // Whoever is farther from the writer would else always come second.
+        let pause_max = (PAUSE_MAX_FIRST * 2u32.pow(attempt)).as_micros();
+        let pause = fastrand::u64(..=u64::try_from(pause_max).unwrap_or(u64::MAX));
+        tokio::time::sleep(Duration::from_micros(pause)).await;
     }
     let changed = || Problem::new(Code::UserChanged, "others change this user all the time");
     Err(last.unwrap_or_else(changed))

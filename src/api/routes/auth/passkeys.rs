@@ -201,6 +201,7 @@ pub(crate) async fn finish_register(mut call: Call) -> Answer {
     let key = people.key(project, Way::Passkey(&credential.id.to_string()))?;
     let kept = Kept { credential, spent: Vec::new() };
     let credential = people.seal(project, id, field::PASSKEY, &kept).await?;
+    let name = people.seal(project, id, field::LABEL, &name).await?;
     let passkey = Passkey { name, credential, added_at: now(), used_at: None };
     call.change_passkeys(&own, &[spend], |look| {
         look.second_factor()?;
@@ -326,6 +327,7 @@ pub(crate) async fn patch(mut call: Call) -> Answer {
     let body = call.body(JSON).await?;
     let PasskeyPatch { name } = body::parse(&body)?;
     let name = checked_name(name)?;
+    let name = call.app.people.seal(own.project(), &own.id, field::LABEL, &name).await?;
     let key = call.passkey_key();
     call.change_passkeys(&own, &[], |look| {
         let mut user = Box::new(look.state.user.clone());

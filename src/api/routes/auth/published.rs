@@ -35,7 +35,7 @@ pub(crate) async fn discovery(call: Call) -> Answer {
     call.query(&[])?;
     let issuer = &visit.directory.issuer;
     let jwks = format!("{issuer}/.well-known/jwks.json");
-    let userinfo = format!("{issuer}/me");
+    let userinfo = format!("{issuer}/userinfo");
     let token = format!("{issuer}/token");
     let authorization = format!("{issuer}/authorize");
     let endpoints = Endpoints {
