@@ -91,7 +91,7 @@ async fn a_snapshot_then_deltas_without_a_gap() {
         let snapshot_at = put(&engine, "b").await;
         let shard = Shard::start(Arc::clone(&engine));
         let outgoing = Outgoing::new(&Options::default());
-        let target = Target::Collection(collection());
+        let target = Target::Collection(collection(), None);
         let _subscription =
             shard.subscribe(interest(target, None), Rc::clone(&outgoing), Rc::new(Lines));
         let lines = take_until(&outgoing, |line| line.starts_with('l')).await;
@@ -146,7 +146,7 @@ async fn slow_subscribers_fall_back_to_the_log_and_miss_nothing() {
         let mut readers = Vec::new();
         for pace in [0_u64, 1, 3, 9] {
             let outgoing = Outgoing::new(&tiny);
-            let target = Target::Collection(collection());
+            let target = Target::Collection(collection(), None);
             let queue = Rc::clone(&outgoing);
             let subscription = shard.subscribe(interest(target, None), queue, Rc::new(Lines));
             readers.push(tokio::task::spawn_local(async move {

@@ -11,6 +11,7 @@ use domain::projects::{KeyKind, People, ProjectCommand};
 use domain::writers::TookOver;
 use domain::{KeyId, PartitionId, Position, Timestamp};
 use engine::access::Viewer;
+use engine::queries::Wanted;
 use engine::{AsOf, Engine};
 use readmodel::{Batch, SpaceId, Store as _};
 
@@ -33,11 +34,11 @@ async fn list(
     after: Option<&domain::DocumentId>,
     limit: usize,
     as_of: Option<AsOf>,
-) -> engine::Page {
-    engine
-        .documents(&project(), &collection(), &Viewer::default(), after, limit, as_of)
-        .await
-        .unwrap()
+) -> engine::queries::Page {
+    let (project, collection, viewer) = (project(), collection(), Viewer::default());
+    let wanted =
+        Wanted { project: &project, collection: &collection, viewer: &viewer, filter: None, as_of };
+    engine.documents(wanted, after, limit).await.unwrap()
 }
 
 /// The live tables and a replay from offset 0 hold the same rows.

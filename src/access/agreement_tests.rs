@@ -8,11 +8,11 @@ use serde_json::json;
 
 use crate::compile;
 use crate::evaluate::{Evaluation, Fault};
-use crate::json::Raw;
 use crate::pattern::Kept;
 use crate::tests::{document, now};
 use crate::value::{Map, Value};
 use crate::{NoDocuments, Operation, Request, convert};
+use domain::raw::Raw;
 
 /// Writes an expression, choosing by bytes.
 struct Writer<'a> {
@@ -232,7 +232,7 @@ fn ours(value: &Value<'_>) -> Result<String, Fault> {
 
 fn shown_json(raw: Raw<'_>, shown: &mut BTreeMap<String, String>) -> Result<(), Fault> {
     let mut entries = raw.entries();
-    while let Some((name, value)) = entries.next()? {
+    while let Some((name, value)) = entries.try_next()? {
         shown.insert(ours(&convert::name(name)?)?, ours(&convert::raw(value)?)?);
     }
     Ok(())

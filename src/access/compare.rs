@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use crate::json::{Kind, Malformed, Raw};
+use domain::raw::{Kind, Malformed, Raw};
 
 /// How deep two values are compared. Deeper ones count as different; documents nest less deep.
 const DEPTH_MAX: usize = 100;
@@ -42,7 +42,7 @@ fn try_differs(
         (Kind::Array, Kind::Array) => {
             let (mut before, mut after) = (before.elements(), after.elements());
             loop {
-                let (one, other) = (before.next()?, after.next()?);
+                let (one, other) = (before.try_next()?, after.try_next()?);
                 if one.is_none() && other.is_none() {
                     return Ok(false);
                 }
@@ -68,7 +68,7 @@ fn holds(value: Raw<'_>, path: &[Box<str>], depth: usize) -> Result<bool, Malfor
         },
         Kind::Array => {
             let mut elements = value.elements();
-            while let Some(element) = elements.next()? {
+            while let Some(element) = elements.try_next()? {
                 if holds(element, path, depth + 1)? {
                     return Ok(true);
                 }
@@ -94,7 +94,7 @@ fn same(one: Raw<'_>, other: Raw<'_>, depth: usize) -> Result<bool, Malformed> {
         Kind::Array => {
             let (mut one, mut other) = (one.elements(), other.elements());
             loop {
-                match (one.next()?, other.next()?) {
+                match (one.try_next()?, other.try_next()?) {
                     (None, None) => return Ok(true),
                     (Some(one), Some(other)) if same(one, other, depth + 1)? => {}
                     _ => return Ok(false),
@@ -118,7 +118,7 @@ fn same(one: Raw<'_>, other: Raw<'_>, depth: usize) -> Result<bool, Malformed> {
 
 fn sorted(object: Raw<'_>) -> Result<Vec<(Cow<'_, str>, Raw<'_>)>, Malformed> {
     let (mut fields, mut entries) = (Vec::new(), object.entries());
-    while let Some((name, value)) = entries.next()? {
+    while let Some((name, value)) = entries.try_next()? {
         fields.push((name.text()?, value));
     }
     fields.sort_by(|(one, _), (other, _)| one.cmp(other));

@@ -5,9 +5,9 @@ use cel::IdedExpr;
 use cel::common::ast::{CallExpr, EntryExpr, Expr, LiteralValue, SourceInfo, operators};
 
 use crate::node::{Binary, Function, Literal, Loop, LoopKind, Node, Root, Uses};
-use crate::path::Path;
 use crate::pattern::Pattern;
 use crate::{COMPREHENSIONS_MAX, DEPTH_MAX, NODES_MAX, PATTERNS_BYTES_MAX, bounds, names};
+use domain::path::Path;
 
 /// Stack for the parser, which recurses as deep as a text of the largest size may chain signs.
 /// Only what is used of it takes memory.

@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use domain::access::Auth;
 
 use crate::evaluate::Fault;
-use crate::json::{Kind, Name, Number, Raw};
 use crate::value::{List, Map, Text, Value};
 use crate::{Document, Request, names};
+use domain::raw::{Kind, Name, Number, Raw};
 
 /// The value that JSON text stands for.
 pub(crate) fn raw(raw: Raw<'_>) -> Result<Value<'_>, Fault> {
@@ -112,7 +112,7 @@ pub(crate) fn keys<'v>(map: &Map<'v>) -> Result<Vec<Value<'v>>, Fault> {
         Map::Made(entries) => entries.iter().map(|(key, _)| key.clone()).collect(),
         Map::Json(raw) => {
             let (mut keys, mut entries) = (Vec::new(), raw.entries());
-            while let Some((key, _)) = entries.next()? {
+            while let Some((key, _)) = entries.try_next()? {
                 keys.push(name(key)?);
             }
             keys

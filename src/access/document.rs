@@ -5,8 +5,8 @@ use std::sync::OnceLock;
 use domain::Timestamp;
 use domain::access::Auth;
 
-use crate::json::{Malformed, Name, Raw};
 use crate::source::Operation;
+use domain::raw::{Malformed, Name, Raw};
 
 /// A document as rules see it. Its text is looked through when a rule first reads a field, and
 /// only once.
@@ -88,7 +88,7 @@ fn index(data: &[u8]) -> Result<Box<[Entry]>, Malformed> {
     let mut entries = Raw::new(data).entries();
     // Fields stand one behind the other, so lengths alone tell where: `{"name":value,"name":…`.
     let mut at = 1;
-    while let Some((name, value)) = entries.next()? {
+    while let Some((name, value)) = entries.try_next()? {
         let name_at = at + 1;
         let name_end = name_at + name.bytes().len();
         let value_at = name_end + 2;

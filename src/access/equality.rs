@@ -148,7 +148,7 @@ impl<'v> Evaluation<'v> {
                     // The usual case, without decoding what is passed over.
                     self.charge_bytes(2 * raw.bytes().len())?;
                     let mut elements = raw.elements();
-                    while let Some(found) = elements.next()? {
+                    while let Some(found) = elements.try_next()? {
                         if found.is_string(text.as_str()) {
                             return Ok(true);
                         }
@@ -195,9 +195,9 @@ impl<'v> Evaluation<'v> {
                 self.charge_bytes(raw.bytes().len())?;
                 let mut elements = raw.elements();
                 for _ in 0..at {
-                    elements.next()?.ok_or(Fault::Position)?;
+                    elements.try_next()?.ok_or(Fault::Position)?;
                 }
-                elements.next()?.map(|raw| self.of_raw(raw)).transpose()?
+                elements.try_next()?.map(|raw| self.of_raw(raw)).transpose()?
             }
         };
         found.ok_or(Fault::Position)

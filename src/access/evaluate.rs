@@ -3,11 +3,11 @@
 //! that is not loaded yet behaves as an error that is remembered.
 
 use crate::document::{Found, Request};
-use crate::json::{Malformed, Raw};
 use crate::node::{Binary, Literal, Loop, LoopKind, Node, Root};
 use crate::pattern::Kept;
 use crate::value::{Map, Text, Value};
 use crate::{LOOKUPS_MAX, STEPS_MAX, convert};
+use domain::raw::{Malformed, Raw};
 
 /// Why an expression has no value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use crate::convert;
 use crate::evaluate::{Evaluation, Fault, Outcome};
-use crate::json::{Elements, Raw};
 use crate::value::{List, Map, Value};
+use domain::raw::{Elements, Raw};
 
 impl<'v> Evaluation<'v> {
     /// The value of a field or of a key that is text.
@@ -87,7 +87,7 @@ impl<'v> Items<'v> {
                 *at += 1;
                 items.get(*at - 1).cloned()
             }
-            Self::Json(elements) => elements.next()?.map(convert::raw).transpose()?,
+            Self::Json(elements) => elements.try_next()?.map(convert::raw).transpose()?,
             Self::Tree(items) => items.next().map(convert::tree),
             Self::Names(names) => names.next().map(|name| Value::text(name)),
         })

@@ -5,11 +5,11 @@ use crate::compare;
 use crate::convert;
 use crate::document::Document;
 use crate::evaluate::{Evaluation, Fault, Outcome};
-use crate::json::{Name, Raw};
 use crate::node::{Function, Node};
-use crate::path::Path;
 use crate::time;
 use crate::value::{List, Map, Text, Value};
+use domain::path::Path;
+use domain::raw::{Name, Raw};
 
 /// Steps that compiling a computed pattern costs.
 const PATTERN_STEPS: u32 = 10_000;
@@ -96,7 +96,7 @@ impl<'v> Evaluation<'v> {
             Value::List(List::Json(raw)) => {
                 self.charge_bytes(raw.bytes().len())?;
                 let (mut count, mut elements) = (0, raw.elements());
-                while elements.next()?.is_some() {
+                while elements.try_next()?.is_some() {
                     count += 1;
                 }
                 count

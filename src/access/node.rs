@@ -1,8 +1,8 @@
 //! An expression as it is evaluated: names are resolved, macros are loops, literal patterns are
 //! compiled. Made from the parser's tree, which stays beside it for those who want to rewrite it.
 
-use crate::path::Path;
 use crate::pattern::Pattern;
+use domain::path::Path;
 
 /// One node of an expression. A call's receiver is its first argument.
 #[derive(Debug)]

@@ -4,11 +4,11 @@
 use crate::compile::{self, Expression};
 use crate::document::Request;
 use crate::evaluate::{Evaluation, Fault};
-use crate::path::Path;
 use crate::pattern::Kept;
 use crate::source::{Invalid, Operation, Source};
 use crate::value::Value;
 use crate::{Ast, FIELDS_MAX, PATTERNS_BYTES_MAX, SOURCE_BYTES_MAX, Uses};
+use domain::path::Path;
 
 /// The rules of a collection. Made once, shared by reference.
 #[derive(Debug, Default)]

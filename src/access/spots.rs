@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use crate::json::{Kind, Malformed, Raw};
-use crate::path::Path;
+use domain::path::Path;
+use domain::raw::{Kind, Malformed, Raw};
 
 /// How deep fields are looked for. Documents nest less deep.
 const DEPTH_MAX: usize = 100;
@@ -38,7 +38,7 @@ pub fn find(data: &[u8], above: &[&str], fields: &[Path]) -> Vec<Spot> {
 pub fn entries(data: &[u8]) -> Vec<(String, Range<usize>)> {
     let mut found = Vec::new();
     let mut entries = Raw::new(data).entries();
-    while let Ok(Some((name, inner))) = entries.next() {
+    while let Ok(Some((name, inner))) = entries.try_next() {
         let Ok(name) = name.text() else { break };
         found.push((name.into_owned(), range(inner, data)));
     }
@@ -92,7 +92,7 @@ fn value(
     match raw.kind()? {
         Kind::Object => {
             let mut entries = raw.entries();
-            while let Some((name, inner)) = entries.next()? {
+            while let Some((name, inner)) = entries.try_next()? {
                 let below = wanted.iter().filter_map(|(field, rest)| {
                     let (first, rest) = rest.split_first()?;
                     name.is(first).then_some((*field, rest))
@@ -103,7 +103,7 @@ fn value(
         }
         Kind::Array => {
             let mut elements = raw.elements();
-            while let Some(element) = elements.next()? {
+            while let Some(element) = elements.try_next()? {
                 value(element, data, wanted, spots, depth + 1)?;
             }
         }

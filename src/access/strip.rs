@@ -1,7 +1,7 @@
 //! Takes fields out of a document's text that somebody may not see.
 
-use crate::json::{Kind, Malformed, Raw};
-use crate::path::Path;
+use domain::path::Path;
+use domain::raw::{Kind, Malformed, Raw};
 
 /// How deep fields are looked for. Documents nest less deep.
 const DEPTH_MAX: usize = 100;
@@ -15,12 +15,6 @@ pub fn strip<P: AsRef<Path>>(data: &[u8], fields: &[P]) -> Vec<u8> {
     match object(Raw::new(data), &paths, &mut out, 0) {
         Ok(()) => out,
         Err(Malformed) => b"{}".to_vec(),
-    }
-}
-
-impl AsRef<Path> for Path {
-    fn as_ref(&self) -> &Path {
-        self
     }
 }
 
@@ -40,7 +34,7 @@ fn value(
             let mut elements = raw.elements();
             out.push(b'[');
             let mut is_first = true;
-            while let Some(element) = elements.next()? {
+            while let Some(element) = elements.try_next()? {
                 if !std::mem::take(&mut is_first) {
                     out.push(b',');
                 }
@@ -62,7 +56,7 @@ fn object(
     let mut entries = raw.entries();
     out.push(b'{');
     let mut is_first = true;
-    while let Some((name, inner)) = entries.next()? {
+    while let Some((name, inner)) = entries.try_next()? {
         let mut below = Vec::new();
         let mut goes = false;
         for (first, rest) in paths.iter().filter_map(|path| path.split_first()) {

@@ -8,7 +8,7 @@ use domain::access::Auth;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::document::{Document, Request};
-use crate::json::Raw;
+use domain::raw::Raw;
 
 /// A value of the language.
 #[derive(Clone)]

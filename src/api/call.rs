@@ -15,6 +15,7 @@ use domain::{
     Actor, CollectionName, DocumentId, KeyId, Position, ProjectId, SessionId, Timestamp, UserId,
 };
 use engine::{AsOf, Committed};
+use query::Selection;
 use sha2::{Digest, Sha256};
 
 use crate::app::App;
@@ -31,9 +32,6 @@ const HEADWATER_AFTER: HeaderName = HeaderName::from_static("headwater-after");
 
 /// Documents in a page, where the client does not say.
 const PAGE_DEFAULT: usize = 100;
-
-/// Query parameters that a later version will know.
-const LATER: &[&str] = &["where", "orderBy", "fields", "count"];
 
 /// One request.
 pub(crate) struct Call {
@@ -195,6 +193,16 @@ impl Call {
         Query::parse(self.request.query_string(), known)
     }
 
+    /// Documents in a page, where the client says so in a body; errors with what to say.
+    pub(crate) fn page_limit(&self, limit: Option<usize>) -> Result<usize, String> {
+        let page_max = self.app.options.page_max;
+        match limit {
+            None => Ok(PAGE_DEFAULT.min(page_max)),
+            Some(limit) if (1..=page_max).contains(&limit) => Ok(limit),
+            Some(_) => Err(format!("expected 1 to {page_max}")),
+        }
+    }
+
     /// The whole body, of one of these media types.
     pub(crate) async fn body(&mut self, media_types: &[&str]) -> Result<Bytes, Problem> {
         self.body_of(media_types, self.app.options.body_bytes_max).await
@@ -326,10 +334,8 @@ impl Query {
     /// `limit`: 1 to the largest page.
     pub(crate) fn limit(&self, page_max: usize) -> Result<usize, Problem> {
         let Some(text) = self.get("limit") else { return Ok(PAGE_DEFAULT.min(page_max)) };
-        match text.parse() {
-            Ok(limit) if (1..=page_max).contains(&limit) => Ok(limit),
-            _ => Err(Problem::parameter("limit", format!("expected 1 to {page_max}"))),
-        }
+        let limit = text.parse().ok().filter(|limit| (1..=page_max).contains(limit));
+        limit.ok_or_else(|| Problem::parameter("limit", format!("expected 1 to {page_max}")))
     }
 
     /// A parameter that is an id.
@@ -344,29 +350,30 @@ impl Query {
 
     /// `asOf`: a position or a time.
     pub(crate) fn as_of(&self) -> Result<Option<AsOf>, Problem> {
-        let Some(text) = self.get("asOf") else { return Ok(None) };
-        if let Ok(position) = text.parse::<Position>() {
-            return Ok(Some(AsOf::Position(position)));
-        }
-        let time = text.parse::<Timestamp>().map_err(|_| {
-            let detail = "expected a position (3-18421) or a time (2026-01-31T12:00:00Z)";
-            Problem::parameter("asOf", detail)
-        })?;
-        Ok(Some(AsOf::Time(time)))
+        let as_of = self.get("asOf").map(as_of_text).transpose();
+        as_of.map_err(|detail| Problem::parameter("asOf", detail))
+    }
+
+    /// `fields`: names with commas between them.
+    pub(crate) fn selection(&self) -> Result<Option<Selection>, Problem> {
+        let selection = self.get("fields").map(|text| Selection::of(text.split(',')));
+        let selection = selection.transpose();
+        selection.map_err(|error| Problem::parameter("fields", error.to_string()))
     }
 }
 
-fn unknown(name: &str) -> Problem {
-    match LATER.iter().find(|later| **later == name) {
-        Some(later) => Problem::new(
-            Code::Unsupported,
-            format!("{later} comes with queries, in a later version"),
-        )
-        .field(*later),
-        None => {
-            let shown: String = name.chars().take(64).collect();
-            Problem::new(Code::InvalidParameter, format!("there is no parameter {shown:?} here"))
-                .field(shown)
-        }
+/// A position or a time; errors with what to say.
+pub(crate) fn as_of_text(text: &str) -> Result<AsOf, &'static str> {
+    if let Ok(position) = text.parse::<Position>() {
+        return Ok(AsOf::Position(position));
     }
+    let time = text.parse::<Timestamp>();
+    time.map(AsOf::Time)
+        .map_err(|_| "expected a position (3-18421) or a time (2026-01-31T12:00:00Z)")
+}
+
+fn unknown(name: &str) -> Problem {
+    let shown: String = name.chars().take(64).collect();
+    Problem::new(Code::InvalidParameter, format!("there is no parameter {shown:?} here"))
+        .field(shown)
 }

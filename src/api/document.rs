@@ -3,8 +3,10 @@
 
 use std::io::Write;
 
+use bytes::Bytes;
 use domain::Position;
 use engine::Document;
+use query::Selection;
 
 /// What a document takes around its data, near enough to make room for.
 const FRAME_BYTES: usize = 220;
@@ -37,6 +39,17 @@ pub(crate) fn write_document(out: &mut Vec<u8>, document: &Document) {
     out.extend_from_slice(b"\",\"data\":");
     out.extend_from_slice(&document.data);
     out.push(b'}');
+}
+
+/// The document with only the chosen fields.
+pub(crate) fn picked(document: Document, selection: Option<&Selection>) -> Document {
+    match selection {
+        Some(selection) => {
+            let data = Bytes::from(query::pick(&document.data, selection));
+            Document { data, ..document }
+        }
+        None => document,
+    }
 }
 
 /// Appends a position, without quotes.

@@ -58,7 +58,7 @@ codes! {
     PositionAhead "position-ahead" 400 4400 None, "The position is after the newest event";
     PositionElsewhere "position-elsewhere" 400 4400 None, "The position is not of this project";
     TooDeep "too-deep" 400 4400 None, "The JSON is nested too deep";
-    Unsupported "unsupported" 400 4400 None, "Not supported by this version";
+    QueryTooLarge "query-too-large" 400 4400 None, "The query would look at too much";
     Unauthorized "unauthorized" 401 4401 None, "A valid token is needed";
     InvalidCredentials "invalid-credentials" 401 4401 None, "That does not show who you are";
     SessionEnded "session-ended" 401 4401 None, "The session has ended";

@@ -24,7 +24,7 @@ use crate::routes::auth::{
 use crate::routes::users::{act, edit, list, personal};
 use crate::routes::{
     Access, ROUTES, Route, cluster, collections, commit, documents, events, history, import, keys,
-    people, projects, rules, sign_in, signing_keys, status,
+    people, projects, queries, rules, sign_in, signing_keys, status,
 };
 use crate::socket::{sse, websocket};
 
@@ -65,7 +65,8 @@ const BEARER: &str = "bearer";
         collections::delete,
         rules::try_draft,
         documents::create,
-        documents::list,
+        queries::list,
+        queries::query,
         documents::get,
         documents::put,
         documents::patch,

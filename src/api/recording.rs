@@ -13,7 +13,8 @@ use bytes::Bytes;
 use domain::access::Auth;
 use domain::documents::{Op, ReadCheck, Write};
 use domain::{CollectionName, DocumentId, Position, ProjectId, Timestamp, UserId, command};
-use engine::{Committed, Engine, Page};
+use engine::queries::OrderedPage;
+use engine::{Committed, Engine};
 use parking_lot::Mutex;
 
 pub(crate) use replay::{Change, Replay};
@@ -276,7 +277,7 @@ pub(crate) fn read(
 }
 
 /// Notes what a page showed and hid.
-pub(crate) fn list(call: &Call, scope: &Scope, collection: &CollectionName, page: &Page) {
+pub(crate) fn list(call: &Call, scope: &Scope, collection: &CollectionName, page: &OrderedPage) {
     let recorder = &call.app.recorder;
     let Some(sample) = recorder.sample(&call.app.engine, scope) else { return };
     let shown = page.documents.iter().take(LISTED_MAX).map(|document| document.id.clone());

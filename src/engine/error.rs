@@ -50,6 +50,18 @@ pub enum Error {
         /// The oldest position that is kept.
         oldest: Position,
     },
+    /// The query would have to look at more documents than one may.
+    #[error(
+        "the query would look at more than {documents_max} documents: narrow it, or page by id \
+         (no orderBy, count or aggregate)"
+    )]
+    QueryTooLarge {
+        /// The limit.
+        documents_max: usize,
+    },
+    /// The query comes to more groups than one may.
+    #[error("the query comes to more than {} groups", query::GROUPS_MAX)]
+    TooManyGroups,
     /// What was asked for does not exist.
     #[error("{0} does not exist")]
     NotFound(String),

@@ -17,6 +17,7 @@ mod partition;
 mod people;
 mod personal;
 mod projection;
+pub mod queries;
 mod read;
 mod rebuild;
 mod rows;
@@ -41,7 +42,7 @@ pub use cluster::{Cluster, PartitionStatus, PeerError, Peers};
 pub use error::Error;
 pub use metrics::Metrics;
 pub use projection::{Fault, Projection, Registration};
-pub use read::{AsOf, Document, EventPage, Page};
+pub use read::{AsOf, Document, EventPage};
 pub use rebuild::{Progress, Rebuilt};
 pub use start::Parts;
 pub use unready::Unready;
@@ -64,6 +65,9 @@ pub struct Options {
     pub read_wait_max: Duration,
     /// What a document may be.
     pub document: domain::json::Limits,
+    /// How many documents a query may look at that is not answered page by page: one with an
+    /// ordering, a total or aggregates.
+    pub query_documents_max: usize,
     /// How long an idempotency key is remembered.
     pub idempotency_seconds: u64,
     /// Limits of live subscriptions.
@@ -79,6 +83,7 @@ impl Default for Options {
             write_wait_max: Duration::from_secs(10),
             read_wait_max: Duration::from_secs(2),
             document: domain::json::Limits::DOCUMENT,
+            query_documents_max: 10_000,
             idempotency_seconds: 24 * 3600,
             hub: hub::Options::default(),
         }

@@ -16,20 +16,13 @@ use crate::Engine;
 use crate::access::{Others, Viewer};
 use crate::error::Error;
 use crate::partition::Partition;
-use crate::rows::Rows;
 
 /// Events looked at for one page of the events route, whether they fit the question or not.
 const EVENTS_SCANNED_MAX: usize = 20_000;
 /// One read of the log for a page of events.
 const EVENTS_READ: ReadLimit = ReadLimit { events_max: 2048, bytes_max: 2 << 20 };
 /// Bytes of events or documents in one page, whatever its limit.
-const PAGE_BYTES_MAX: usize = 8 << 20;
-/// Documents that a page names which its viewer may not see.
-const HIDDEN_MAX: usize = 20;
-/// Rows looked at for one page of documents, deleted ones included.
-const ROWS_SCANNED_MAX: usize = 5_000;
-/// The same for a page of the past, where each row may cost several reads.
-const ROWS_SCANNED_AS_OF_MAX: usize = 1_000;
+pub(crate) const PAGE_BYTES_MAX: usize = 8 << 20;
 
 /// A moment in a project's past.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,19 +48,6 @@ pub struct Document {
     pub position: Position,
     /// Compact JSON text of an object.
     pub data: Bytes,
-}
-
-/// A page of documents in the order of their ids.
-#[derive(Debug, Clone)]
-pub struct Page {
-    /// The documents.
-    pub documents: Vec<Document>,
-    /// The first of those that the viewer may not see; 20 at most.
-    pub hidden: Vec<DocumentId>,
-    /// The id to go on after, when there may be more.
-    pub next: Option<DocumentId>,
-    /// Every event up to this position is in the page.
-    pub position: Position,
 }
 
 /// A page of events.
@@ -205,7 +185,7 @@ impl Engine {
     }
 
     /// A stored document as it was written.
-    async fn opened(
+    pub(crate) async fn opened(
         &self,
         project: &ProjectId,
         collection: &CollectionName,
@@ -219,7 +199,11 @@ impl Engine {
 
     /// Whether that moment has been; where another node writes the tables, waits until they hold
     /// what was before it.
-    async fn check_as_of(&self, partition: &Partition, as_of: AsOf) -> Result<(), Error> {
+    pub(crate) async fn check_as_of(
+        &self,
+        partition: &Partition,
+        as_of: AsOf,
+    ) -> Result<(), Error> {
         match as_of {
             AsOf::Position(position) => self.reach(partition, position).await?,
             AsOf::Time(_) if self.is_shared() => {
@@ -314,83 +298,6 @@ impl Engine {
         read.events.into_iter().find(|event| event.position.offset == offset).ok_or_else(|| {
             Error::Corrupt(format!("the log has no event at {}-{offset}", partition.id))
         })
-    }
-
-    /// Documents of a collection in the order of their ids, now or as they were; those that the
-    /// viewer may see. What was is shown to nobody who may not see what is.
-    ///
-    /// Errors as for [`Engine::document`].
-    pub async fn documents(
-        &self,
-        project: &ProjectId,
-        collection: &CollectionName,
-        viewer: &Viewer,
-        after: Option<&DocumentId>,
-        limit: usize,
-        as_of: Option<AsOf>,
-    ) -> Result<Page, Error> {
-        let partition = self.partition(project);
-        partition.check_readable()?;
-        if let Some(as_of) = as_of {
-            self.check_as_of(partition, as_of).await?;
-        }
-        let view = partition.documents().view().await?;
-        // A project that exists has an event, so the checkpoint is past at least one.
-        let offset = view.checkpoint().await?.saturating_sub(1);
-        let position = Position { partition: partition.id, offset };
-        let space = partition.documents();
-        let others = self.others(&*space, project);
-        let rows_max = match as_of {
-            None => ROWS_SCANNED_MAX,
-            Some(_) => ROWS_SCANNED_AS_OF_MAX,
-        };
-        let mut rows = Rows::new(&*view, project, collection, after.cloned());
-        let (mut documents, mut bytes, mut scanned) = (Vec::new(), 0, 0);
-        let mut hidden = Vec::new();
-        let mut after = after.cloned();
-        // Who may not see a document now may not see what it was either.
-        let is_past = as_of.is_some() && !viewer.is_past_rules();
-        // One more than asked for tells whether there is a next page.
-        while let Some(chunk) = rows.next_chunk(limit + 1 - documents.len()).await? {
-            for (id, stored) in chunk {
-                // A short page tells that there is more just as a full one does.
-                if documents.len() == limit || bytes > PAGE_BYTES_MAX || scanned == rows_max {
-                    return Ok(Page { documents, hidden, next: after, position });
-                }
-                scanned += 1;
-                // A row may be newer than the view: then what it was is in its history.
-                let at = as_of.unwrap_or(AsOf::Position(position));
-                let key = (collection, &id);
-                let now = match is_past {
-                    true => {
-                        let now = partition.document(id.clone(), stored.clone());
-                        self.opened(project, collection, now).await?
-                    }
-                    false => None,
-                };
-                let document =
-                    self.document_as_of(&*view, partition, project, key, stored, at).await?;
-                let is_there = document.is_some();
-                let document = match document {
-                    Some(document) => viewer.see(&others, document).await?,
-                    None => None,
-                };
-                if is_there && document.is_none() && hidden.len() < HIDDEN_MAX {
-                    hidden.push(id.clone());
-                }
-                let is_seen_now = match now {
-                    Some(now) => viewer.see(&others, now).await?.is_some(),
-                    None => true,
-                };
-                if let Some(document) = document.filter(|_| is_seen_now) {
-                    bytes += document.data.len();
-                    documents.push(document);
-                }
-                after = Some(id);
-            }
-            tokio::task::yield_now().await;
-        }
-        Ok(Page { documents, hidden, next: None, position })
     }
 
     /// The events of one document, newest first, from just before `before` on.

@@ -255,6 +255,7 @@ pub(crate) fn options(config: &Config) -> engine::Options {
             bytes_max: engine.document_bytes_max,
             depth_max: engine.document_depth_max,
         },
+        query_documents_max: engine.query_documents_max,
         idempotency_seconds: engine.idempotency_s,
         hub: engine::hub::Options {
             queue_frames_max: realtime.queue_frames_max,

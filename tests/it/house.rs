@@ -10,9 +10,10 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use harness::root;
 
 /// What each of our crates may know of the others, tests left out.
-const KNOWS: [(&str, &[&str]); 15] = [
+const KNOWS: [(&str, &[&str]); 16] = [
     ("domain", &[]),
     ("access", &["domain"]),
+    ("query", &["domain"]),
     ("vault", &["domain"]),
     ("auth", &["domain"]),
     ("issuers", &["domain"]),
@@ -20,8 +21,14 @@ const KNOWS: [(&str, &[&str]); 15] = [
     ("messages", &["domain"]),
     ("eventlog", &["domain"]),
     ("readmodel", &["domain", "vault"]),
-    ("engine", &["access", "domain", "eventlog", "readmodel", "vault"]),
-    ("api", &["access", "auth", "domain", "engine", "issuers", "messages", "passkeys", "vault"]),
+    ("engine", &["access", "domain", "eventlog", "query", "readmodel", "vault"]),
+    (
+        "api",
+        &[
+            "access", "auth", "domain", "engine", "issuers", "messages", "passkeys", "query",
+            "vault",
+        ],
+    ),
     ("consumers", &["domain", "engine", "readmodel"]),
     (
         "server",

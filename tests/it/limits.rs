@@ -251,8 +251,8 @@ async fn what_is_no_route_is_told_so() {
     wrong.problem(405, "method-not-allowed");
     let allow = wrong.header("allow").expect("405 tells what is allowed");
     assert!(allow.contains("GET") && allow.contains("POST"), "{allow}");
-    let later = client.get(&format!("{}?where=%7B%7D", project.documents("c")));
-    later.refused(400, "unsupported").await;
+    let misspelt = client.get(&format!("{}?were=%7B%7D", project.documents("c")));
+    misspelt.refused(400, "invalid-parameter").await;
     let answer = client.get("/nothing").header("x-correlation-id", "mine-1").send().await;
     assert_eq!(answer.problem(404, "not-found")["correlationId"], "mine-1");
     assert_eq!(answer.header("x-correlation-id"), Some("mine-1"));

@@ -2,6 +2,7 @@
 //! exactly where it was, after any gap.
 
 mod frames;
+mod queries;
 mod resume;
 mod slow;
 

@@ -20,6 +20,9 @@ impl From<engine::Error> for Problem {
             Error::PositionElsewhere { .. } => Self::new(Code::PositionElsewhere, text),
             Error::PositionAhead { .. } => Self::new(Code::PositionAhead, text),
             Error::Trimmed { .. } => Self::new(Code::HistoryTrimmed, text),
+            Error::QueryTooLarge { .. } | Error::TooManyGroups => {
+                Self::new(Code::QueryTooLarge, text)
+            }
             Error::NotFound(_) => Self::new(Code::NotFound, text),
             // Paths, offsets and the like are for the operator.
             Error::NotOwner

@@ -16,13 +16,12 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::page::{write_cursor, write_items, write_position_field};
 use crate::answer::{self, Answer};
 use crate::body::{self, JSON, MERGE_PATCH};
 use crate::call::Call;
 use crate::caller::Scope;
 use crate::condition;
-use crate::document::write_document;
+use crate::document::picked;
 use crate::error::{Code, Problem};
 use crate::recording;
 
@@ -46,17 +45,6 @@ pub(crate) struct DocumentBody {
     position: String,
     /// The JSON object that clients keep.
     data: HashMap<String, Value>,
-}
-
-/// A page of documents.
-#[derive(Serialize, Deserialize, ToSchema)]
-pub(crate) struct DocumentPage {
-    /// In the order of their ids.
-    documents: Vec<DocumentBody>,
-    /// For the next page; `null` when there is none.
-    cursor: Option<String>,
-    /// Every event up to this one is in the page.
-    position: String,
 }
 
 /// Creates a document. Its body is the document's data; the server chooses the id, unless `id` is
@@ -95,6 +83,8 @@ pub(crate) async fn create(mut call: Call) -> Answer {
     operation_id = "getDocument", tag = "documents",
     params(
         ("asOf" = Option<String>, Query, description = "A position or an RFC 3339 time."),
+        ("fields" = Option<String>, Query, description = "Only these fields of the data, with \
+            commas between them: nested ones with dots."),
         ("If-None-Match" = Option<String>, Header, description = "Versions that the client has."),
     ),
     responses(
@@ -105,7 +95,8 @@ pub(crate) async fn create(mut call: Call) -> Answer {
 pub(crate) async fn get(call: Call) -> Answer {
     let scope = call.reading_by_rules().await?;
     let (collection, id) = (call.collection()?, call.document()?);
-    let as_of = call.query(&["asOf"])?.as_of()?;
+    let query = call.query(&["asOf", "fields"])?;
+    let (as_of, selection) = (query.as_of()?, query.selection()?);
     let engine = &call.app.engine;
     let viewer = scope.viewer(&collection);
     let found = engine.document(&scope.project, &collection, &id, as_of).await?;
@@ -133,7 +124,7 @@ pub(crate) async fn get(call: Call) -> Answer {
         response.headers_mut().insert(header::ETAG, condition::etag(document.version));
         return Ok(response);
     }
-    Ok(answer::document(StatusCode::OK, &document))
+    Ok(answer::document(StatusCode::OK, &picked(document, selection.as_ref())))
 }
 
 /// Creates a document or replaces all of its data.
@@ -211,41 +202,6 @@ pub(crate) async fn delete(call: Call) -> Answer {
     let write = Write { collection, id, op: Op::Delete, expected };
     let written = submit(&call, &scope, write, &[]).await.map_err(Problem::of_precondition)?;
     answer::committed(HttpResponse::new(StatusCode::NO_CONTENT), &written)
-}
-
-/// Lists a collection in the order of ids, now or as it was.
-#[utoipa::path(
-    get, path = "/v1/projects/{project}/collections/{collection}/documents",
-    operation_id = "listDocuments", tag = "documents",
-    params(
-        ("limit" = Option<u32>, Query, description = "Documents in the page.",
-            minimum = 1, maximum = 1000),
-        ("cursor" = Option<String>, Query, description = "The `cursor` of the page before.",
-            pattern = "^[A-Za-z0-9-][A-Za-z0-9_.-]{0,127}$"),
-        ("asOf" = Option<String>, Query, description = "A position or an RFC 3339 time."),
-    ),
-    responses((status = 200, description = "A page of documents.", body = DocumentPage)),
-)]
-pub(crate) async fn list(call: Call) -> Answer {
-    let scope = call.reading_by_rules().await?;
-    let collection = call.collection()?;
-    let viewer = scope.list_viewer(&collection)?;
-    let query = call.query(&["limit", "cursor", "asOf"])?;
-    let limit = query.limit(call.app.options.page_max)?;
-    let after = query.id("cursor", DocumentId::new)?;
-    let as_of = query.as_of()?;
-    let engine = &call.app.engine;
-    let after = after.as_ref();
-    let page = engine.documents(&scope.project, &collection, &viewer, after, limit, as_of).await?;
-    if as_of.is_none() {
-        recording::list(&call, &scope, &collection, &page);
-    }
-    let mut body = vec![b'{'];
-    write_items(&mut body, "documents", &page.documents, write_document);
-    write_cursor(&mut body, page.next.as_ref().map(DocumentId::as_str));
-    write_position_field(&mut body, "position", page.position);
-    body.push(b'}');
-    Ok(answer::json_bytes(StatusCode::OK, body))
 }
 
 /// Where a document is.

@@ -13,6 +13,7 @@ pub(crate) mod keys;
 pub(crate) mod page;
 pub(crate) mod people;
 pub(crate) mod projects;
+pub(crate) mod queries;
 pub(crate) mod rules;
 pub(crate) mod sign_in;
 pub(crate) mod signing_keys;
@@ -164,8 +165,10 @@ routes! {
         documents::delete, [DocumentNotFound VersionMismatch];
     POST "/v1/projects/{project}/collections/{collection}/documents" Project documents::create,
         [DocumentExists DocumentTooLarge TooDeep SubjectMissing SubjectErased];
-    GET "/v1/projects/{project}/collections/{collection}/documents" Project documents::list,
-        [HistoryTrimmed Unsupported];
+    GET "/v1/projects/{project}/collections/{collection}/documents" Project queries::list,
+        [HistoryTrimmed QueryTooLarge];
+    POST "/v1/projects/{project}/collections/{collection}/query" Project queries::query,
+        [HistoryTrimmed QueryTooLarge];
     GET "/v1/projects/{project}/collections/{collection}/documents/{id}/history" Project
         history::list, [DocumentNotFound];
     POST "/v1/projects/{project}/collections/{collection}/documents/{id}/restore" Project

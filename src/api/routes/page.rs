@@ -29,12 +29,3 @@ pub(crate) fn write_position_field(out: &mut Vec<u8>, name: &str, position: Posi
     write_position(out, position);
     out.push(b'"');
 }
-
-/// Appends `,"cursor":"…"` or `,"cursor":null`.
-pub(crate) fn write_cursor(out: &mut Vec<u8>, cursor: Option<&str>) {
-    out.extend_from_slice(b",\"cursor\":");
-    match cursor {
-        Some(cursor) => write_string(out, cursor),
-        None => out.extend_from_slice(b"null"),
-    }
-}

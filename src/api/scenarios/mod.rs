@@ -14,6 +14,7 @@ mod oauth;
 mod passkeys;
 mod personal;
 mod projects;
+mod queries;
 mod recording;
 mod rules;
 mod serving;
@@ -87,6 +88,14 @@ pub(crate) fn engine_over(
     store: Arc<readmodel::memory::Store>,
     keys: Arc<dyn vault::SubjectKeys>,
 ) -> (Arc<Engine>, Arc<eventlog::memory::Log>, prometheus::Registry) {
+    engine_of(store, keys, engine::Options::default())
+}
+
+fn engine_of(
+    store: Arc<readmodel::memory::Store>,
+    keys: Arc<dyn vault::SubjectKeys>,
+    options: engine::Options,
+) -> (Arc<Engine>, Arc<eventlog::memory::Log>, prometheus::Registry) {
     let log = Arc::new(eventlog::memory::Log::new(1, eventlog::Retention::default()));
     let registry = prometheus::Registry::new();
     let parts = Parts {
@@ -95,10 +104,7 @@ pub(crate) fn engine_over(
         documents: consumers::DOCUMENTS,
         idempotency: consumers::IDEMPOTENCY,
         sealer: vault::Sealer::new(keys),
-        options: engine::Options {
-            read_wait_max: std::time::Duration::from_millis(50),
-            ..Default::default()
-        },
+        options: engine::Options { read_wait_max: std::time::Duration::from_millis(50), ..options },
         metrics: Arc::new(Metrics::register(&registry).unwrap()),
         cluster: None,
     };
@@ -135,7 +141,16 @@ impl Rig {
 
     /// An API with the project `p`.
     pub(crate) async fn new() -> Self {
-        let rig = Self::empty(options());
+        Self::with(engine::Options::default()).await
+    }
+
+    /// An API with the project `p`, over an engine with these options.
+    pub(crate) async fn with(engine_options: engine::Options) -> Self {
+        let keys = Arc::new(vault::memory::Keys::new());
+        let (engine, log, registry) = engine_of(Arc::default(), keys, engine_options);
+        let (_, stopping) = watch::channel(false);
+        let shared = share(engine, registry, options(), people(), stopping).unwrap();
+        let rig = Self { shared, log, token: ADMIN.to_owned() };
         let made = rig.ask("POST", "/v1/projects", &[], r#"{"id":"p","name":"P"}"#).await;
         assert_eq!(made.status, 201, "{}", made.text);
         rig

@@ -1,8 +1,14 @@
 //! What a client may say over a WebSocket.
 
+use std::sync::Arc;
+
 use domain::{CollectionName, DocumentId, Position};
 use engine::hub::Target;
+use query::Filter;
 use serde::Deserialize;
+use serde_json::Value;
+
+use crate::error::{Code, Problem};
 
 /// The version of the protocol that this server speaks.
 pub(super) const VERSION: u32 = 1;
@@ -47,13 +53,28 @@ pub(super) enum Message {
 pub(super) struct TargetMessage {
     collection: CollectionName,
     id: Option<DocumentId>,
+    #[serde(rename = "where")]
+    filter: Option<Value>,
 }
 
-impl From<TargetMessage> for Target {
-    fn from(message: TargetMessage) -> Self {
-        match message.id {
-            Some(id) => Self::Document(message.collection, id),
-            None => Self::Collection(message.collection),
+impl TargetMessage {
+    /// Errors with what is wrong with its filter.
+    pub(super) fn target(self) -> Result<Target, Problem> {
+        match (self.id, self.filter) {
+            (Some(id), None) => Ok(Target::Document(self.collection, id)),
+            (Some(_), Some(_)) => Err(one_has_no_filter()),
+            (None, None) => Ok(Target::Collection(self.collection, None)),
+            (None, Some(filter)) => {
+                let filter = Filter::of(&filter).map_err(|error| {
+                    Problem::body(format!("/target/where{}", error.at), error.detail)
+                })?;
+                Ok(Target::Collection(self.collection, Some(Arc::new(filter))))
+            }
         }
     }
+}
+
+/// Why one document is not followed by a filter.
+pub(super) fn one_has_no_filter() -> Problem {
+    Problem::new(Code::InvalidBody, "one document is followed whatever it holds: id or where")
 }

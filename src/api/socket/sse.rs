@@ -2,6 +2,7 @@
 //! client that sends `Last-Event-ID` goes on exactly where it was.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use actix_web::HttpResponse;
 use actix_web::body::BodyStream;
@@ -10,14 +11,17 @@ use bytes::Bytes;
 use domain::{CollectionName, DocumentId, Position};
 use engine::access::Viewer;
 use engine::hub::{Interest, Outgoing, Start, Subscription, Target};
+use query::Filter;
 use tokio::time::{Instant, interval_at};
 
 use super::frames::{SseFrames, sse_problem};
+use super::protocol::one_has_no_filter;
 use super::{Frames, Seat, concerns};
 use crate::answer::Answer;
 use crate::call::Call;
 use crate::caller::Scope;
 use crate::error::{Code, Problem};
+use crate::routes::queries::in_parameter;
 
 /// How long a browser waits before it connects again, in milliseconds.
 const RETRY_MS: u32 = 1_000;
@@ -31,6 +35,8 @@ const RETRY_MS: u32 = 1_000;
         ("project" = String, Path, description = "The project's id."),
         ("collection" = String, Query, description = "The collection to follow."),
         ("id" = Option<String>, Query, description = "One document of it, instead of all."),
+        ("where" = Option<String>, Query, description = "A filter as JSON: those that it holds \
+            of, instead of all."),
         (
             "from" = Option<String>,
             Query,
@@ -50,15 +56,18 @@ const RETRY_MS: u32 = 1_000;
 )]
 pub(crate) async fn follow(call: Call) -> Answer {
     let scope = call.scope().await?;
-    let query = call.query(&["collection", "id", "from"])?;
+    let query = call.query(&["collection", "id", "where", "from"])?;
     let collection = query.get("collection").unwrap_or_default();
     let collection = CollectionName::new(collection)
         .map_err(|error| Problem::parameter("collection", error.to_string()))?;
     let id = query.get("id").map(DocumentId::new).transpose();
     let id = id.map_err(|error| Problem::parameter("id", error.to_string()))?;
-    let target = match id {
-        Some(id) => Target::Document(collection, id),
-        None => Target::Collection(collection),
+    let filter = query.get("where").map(Filter::parse).transpose();
+    let filter = filter.map_err(|error| in_parameter("where", &error))?;
+    let target = match (id, filter) {
+        (Some(_), Some(_)) => return Err(one_has_no_filter().field("where")),
+        (Some(id), None) => Target::Document(collection, id),
+        (None, filter) => Target::Collection(collection, filter.map(Arc::new)),
     };
     let viewer = scope.viewer_of(&target)?;
     let from = resume_after(&call, query.get("from"))?;

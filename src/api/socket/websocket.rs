@@ -283,7 +283,9 @@ impl Connection {
     async fn answer(&mut self, text: &[u8]) {
         let outcome = match serde_json::from_slice(text) {
             Ok(Message::Subscribe { sub, target, from }) => {
-                self.subscribe(&sub, target.into(), from).map_err(|problem| (Some(sub), problem))
+                let target = target.target();
+                let subscribed = target.and_then(|target| self.subscribe(&sub, target, from));
+                subscribed.map_err(|problem| (Some(sub), problem))
             }
             Ok(Message::Unsubscribe { sub }) => {
                 self.subscriptions.remove(&sub);

@@ -5,7 +5,8 @@ use domain::documents::DocumentEvent;
 use domain::{Position, Recorded};
 use uuid::Uuid;
 
-use crate::access::{Loaded, Sight, Viewer};
+use super::eye::Eye;
+use crate::access::{Loaded, Sight};
 use crate::error::Error;
 use crate::read::Document;
 
@@ -33,7 +34,7 @@ pub struct Change {
     pub event: Uuid,
 }
 
-/// What a change is to somebody whom access rules apply to.
+/// What a change is to somebody who does not see everything.
 pub(crate) enum Seen {
     /// This.
     Change(Box<Change>),
@@ -61,28 +62,24 @@ impl Change {
         Self { kind, document, position: recorded.position, event: recorded.event.id }
     }
 
-    /// What it changed of what the viewer sees: a document comes into its sight or leaves it as if
+    /// What it changed of what somebody sees: a document comes into its sight or leaves it as if
     /// it were made or deleted.
     ///
     /// Errors as [`Change::of`].
-    pub(crate) fn seen_by(
-        viewer: &Viewer,
-        recorded: &Recorded,
-        loaded: &Loaded,
-    ) -> Result<Seen, Error> {
+    pub(super) fn seen_by(eye: &Eye, recorded: &Recorded, loaded: &Loaded) -> Result<Seen, Error> {
         let (document, body) = Document::of(recorded)?;
         let is_live = !matches!(body, DocumentEvent::Deleted { .. });
         let earlier = body.data_before().map(|data| earlier(&document, data));
         let was_live = !matches!(body, DocumentEvent::Created { .. });
         let change = Self::new(recorded, document, &body);
         let before = match earlier {
-            Some(earlier) => viewer.look(earlier, loaded),
+            Some(earlier) => eye.look(earlier, loaded),
             // An old event does not tell what was: it may have been seen.
             None if was_live => Sight::Seen(change.document.clone()),
             None => Sight::Hidden,
         };
         let after = match is_live {
-            true => viewer.look(change.document.clone(), loaded),
+            true => eye.look(change.document.clone(), loaded),
             false => Sight::Hidden,
         };
         let (kind, document) = match (before, after) {

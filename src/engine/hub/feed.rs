@@ -10,10 +10,11 @@ use readmodel::{Reader, documents as tables};
 use tokio::task::JoinHandle;
 
 use super::change::{Change, Seen};
+use super::eye::Eye;
 use super::group::{Fallen, Member};
 use super::shard::{Shard, Tail};
 use super::{Encoder, Interest, Outgoing, Snapshot, Start, Target};
-use crate::access::{Loaded, ROUNDS_MAX, Viewer};
+use crate::access::{Loaded, ROUNDS_MAX};
 use crate::error::Error;
 use crate::partition::Partition;
 use crate::read::{AsOf, Document};
@@ -52,7 +53,7 @@ pub(super) struct Feed {
     id: u64,
     project: ProjectId,
     target: Target,
-    viewer: Viewer,
+    eye: Eye,
     partition: Arc<Partition>,
     outgoing: Rc<Outgoing>,
     encoder: Rc<dyn Encoder>,
@@ -73,8 +74,8 @@ impl Feed {
             shard,
             id,
             project,
+            eye: Eye { viewer, filter: target.filter() },
             target,
-            viewer,
             partition,
             outgoing,
             encoder,
@@ -144,7 +145,7 @@ impl Feed {
         let engine = &self.shard.engine;
         match engine.reach(&self.partition, last).await {
             Ok(()) if last.offset + 1 < engine.log.start(self.partition.id) => Ok(false),
-            Ok(()) => Ok(!self.viewer.has_changed_since(engine, &self.project, last).await?),
+            Ok(()) => Ok(!self.eye.viewer.has_changed_since(engine, &self.project, last).await?),
             Err(Error::PositionAhead { .. }) => Ok(false),
             Err(error) => Err(error),
         }
@@ -173,12 +174,12 @@ impl Feed {
 
     /// What the event is to the viewer, with what rules ask for loaded.
     async fn change(&self, recorded: &Recorded) -> Result<Option<Box<Change>>, Error> {
-        if self.viewer.is_past_rules() {
+        if self.eye.sees_all() {
             return Change::of(recorded).map(|change| Some(Box::new(change)));
         }
         let mut loaded = Loaded::default();
         for _ in 0..ROUNDS_MAX {
-            match Change::seen_by(&self.viewer, recorded, &loaded)? {
+            match Change::seen_by(&self.eye, recorded, &loaded)? {
                 Seen::Change(change) => return Ok(Some(change)),
                 Seen::Nothing => return Ok(None),
                 Seen::Needs(needs) => {
@@ -199,7 +200,7 @@ impl Feed {
             fallen: Rc::clone(&self.fallen),
         };
         let mut groups = self.shard.groups.borrow_mut();
-        let whom = (&self.encoder, &self.viewer);
+        let whom = (&self.encoder, &self.eye);
         groups.join(&self.project, self.target.subject(), whom, member);
     }
 
@@ -228,7 +229,7 @@ impl Feed {
                 let documents = document.into_iter().collect();
                 self.send(Snapshot { documents, position, reset, more: false });
             }
-            Target::Collection(collection) => {
+            Target::Collection(collection, _) => {
                 self.snapshot_pages(&*view, collection, position, reset).await?;
             }
         }
@@ -285,7 +286,9 @@ impl Feed {
         match document {
             Some(document) => {
                 let documents = self.partition.documents();
-                self.viewer.see(&engine.others(&*documents, &self.project), document).await
+                let others = engine.others(&*documents, &self.project);
+                let seen = self.eye.viewer.see(&others, document).await?;
+                Ok(seen.filter(|seen| self.eye.wants(seen)))
             }
             None => Ok(None),
         }

@@ -10,8 +10,9 @@ use domain::{Offset, ProjectId, Recorded};
 use tokio::sync::Notify;
 
 use super::change::{Change, Seen};
+use super::eye::Eye;
 use super::{Encoder, Outgoing};
-use crate::access::{Loaded, Viewer};
+use crate::access::Loaded;
 
 /// A subscriber that takes part in the fan-out.
 pub(super) struct Member {
@@ -32,7 +33,7 @@ pub(super) struct Fallen {
 
 struct Audience {
     encoder: Rc<dyn Encoder>,
-    viewer: Viewer,
+    eye: Eye,
     members: Vec<Member>,
 }
 
@@ -54,19 +55,18 @@ impl Groups {
         &mut self,
         project: &ProjectId,
         subject: String,
-        (encoder, viewer): (&Rc<dyn Encoder>, &Viewer),
+        (encoder, eye): (&Rc<dyn Encoder>, &Eye),
         member: Member,
     ) {
         let subjects = self.by_project.entry(project.clone()).or_default();
         let audiences = subjects.entry(subject).or_default();
-        let is_same = |one: &&mut Audience| {
-            one.encoder.name() == encoder.name() && one.viewer.sees_as(viewer)
-        };
+        let is_same =
+            |one: &&mut Audience| one.encoder.name() == encoder.name() && one.eye.sees_as(eye);
         match audiences.iter_mut().find(is_same) {
             Some(audience) => audience.members.push(member),
             None => audiences.push(Audience {
                 encoder: Rc::clone(encoder),
-                viewer: viewer.clone(),
+                eye: eye.clone(),
                 members: vec![member],
             }),
         }
@@ -128,10 +128,10 @@ impl Audience {
     /// Shows it the change, as far as it may see it.
     fn show(&mut self, recorded: &Recorded, change: &Change, pushed: &mut Pushed) {
         let offset = recorded.position.offset;
-        if self.viewer.is_past_rules() {
+        if self.eye.sees_all() {
             return self.push(&self.encoder.change(change), offset, pushed);
         }
-        match Change::seen_by(&self.viewer, recorded, &Loaded::default()) {
+        match Change::seen_by(&self.eye, recorded, &Loaded::default()) {
             Ok(Seen::Change(change)) => {
                 self.push(&self.encoder.change(&change), offset, pushed);
             }

@@ -5,15 +5,18 @@
 //! pace when it does not.
 
 mod change;
+mod eye;
 mod feed;
 mod group;
 mod outgoing;
 mod shard;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use domain::{CollectionName, DocumentId, Position, ProjectId};
+use query::Filter;
 
 use crate::access::Viewer;
 use crate::error::Error;
@@ -54,10 +57,10 @@ impl Default for Options {
 }
 
 /// What a subscription is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Target {
-    /// Every document of a collection.
-    Collection(CollectionName),
+    /// The documents of a collection that the filter holds of; all, without one.
+    Collection(CollectionName, Option<Arc<Filter>>),
     /// One document.
     Document(CollectionName, DocumentId),
 }
@@ -90,14 +93,21 @@ impl Target {
     /// The collection that it is about.
     pub fn collection(&self) -> &CollectionName {
         match self {
-            Self::Collection(collection) | Self::Document(collection, _) => collection,
+            Self::Collection(collection, _) | Self::Document(collection, _) => collection,
+        }
+    }
+
+    fn filter(&self) -> Option<Arc<Filter>> {
+        match self {
+            Self::Collection(_, filter) => filter.clone(),
+            Self::Document(..) => None,
         }
     }
 
     /// What the streams of its documents start with, or are.
     fn subject(&self) -> String {
         match self {
-            Self::Collection(collection) => format!("document/{collection}"),
+            Self::Collection(collection, _) => format!("document/{collection}"),
             Self::Document(collection, id) => format!("document/{collection}/{id}"),
         }
     }
@@ -105,7 +115,7 @@ impl Target {
     /// Whether an event of this stream is for it.
     fn takes(&self, stream: &str) -> bool {
         match self {
-            Self::Collection(collection) => {
+            Self::Collection(collection, _) => {
                 let name = stream.strip_prefix("document/").and_then(|rest| rest.split_once('/'));
                 name.is_some_and(|(name, _)| name == collection.as_str())
             }

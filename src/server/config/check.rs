@@ -47,6 +47,7 @@ fn not_zero(config: &Config) -> anyhow::Result<()> {
         ("readmodel.compaction_threads", readmodel.compaction_threads as u64),
         ("engine.queue_commands_max", engine.queue_commands_max as u64),
         ("engine.batch_commands_max", engine.batch_commands_max as u64),
+        ("engine.query_documents_max", engine.query_documents_max as u64),
         ("engine.write_wait_s", engine.write_wait_s),
         ("engine.document_bytes_max", engine.document_bytes_max as u64),
         ("engine.document_depth_max", engine.document_depth_max as u64),

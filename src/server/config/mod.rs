@@ -209,6 +209,8 @@ pub(crate) struct Engine {
     pub(crate) write_wait_s: u64,
     /// How long a read waits for the position in `Headwater-After`.
     pub(crate) read_wait_s: u64,
+    /// How many documents a query with an ordering, a total or aggregates may look at.
+    pub(crate) query_documents_max: usize,
     /// How long an idempotency key is remembered.
     pub(crate) idempotency_s: u64,
     /// The largest document, without white space.

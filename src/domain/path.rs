@@ -78,7 +78,8 @@ impl Path {
         self.names.iter().map(|name| &**name)
     }
 
-    pub(crate) fn as_slice(&self) -> &[Box<str>] {
+    /// The names, as [`Path::names`] gives them.
+    pub fn as_slice(&self) -> &[Box<str>] {
         &self.names
     }
 }
@@ -91,6 +92,12 @@ impl PartialEq for Path {
 }
 
 impl Eq for Path {}
+
+impl AsRef<Self> for Path {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
 
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -8,42 +8,55 @@ use memchr::memchr2;
 
 /// The text is not what a document's text is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Malformed;
+pub struct Malformed;
 
 /// The text of one value.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Raw<'a>(&'a [u8]);
+pub struct Raw<'a>(&'a [u8]);
 
 /// What a value is, by its first byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
+    /// `null`.
     Null,
+    /// `false`.
     False,
+    /// `true`.
     True,
+    /// A number.
     Number,
+    /// A string.
     String,
+    /// An array.
     Array,
+    /// An object.
     Object,
 }
 
 /// A number as CEL has it: what is written whole is an integer where it fits.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Number {
+pub enum Number {
+    /// Whole, and it fits.
     Int(i64),
+    /// Whole, and larger than an `i64`.
     UInt(u64),
+    /// Any other; rounded to the nearest.
     Double(f64),
 }
 
 impl<'a> Raw<'a> {
-    pub(crate) fn new(text: &'a [u8]) -> Self {
+    /// The text of one value.
+    pub fn new(text: &'a [u8]) -> Self {
         Self(text)
     }
 
-    pub(crate) fn bytes(self) -> &'a [u8] {
+    /// The text.
+    pub fn bytes(self) -> &'a [u8] {
         self.0
     }
 
-    pub(crate) fn kind(self) -> Result<Kind, Malformed> {
+    /// What it is, by its first byte.
+    pub fn kind(self) -> Result<Kind, Malformed> {
         match self.0.first() {
             Some(b'n') => Ok(Kind::Null),
             Some(b'f') => Ok(Kind::False),
@@ -57,12 +70,12 @@ impl<'a> Raw<'a> {
     }
 
     /// The characters of a string.
-    pub(crate) fn text(self) -> Result<Cow<'a, str>, Malformed> {
+    pub fn text(self) -> Result<Cow<'a, str>, Malformed> {
         Name::of(self)?.text()
     }
 
     /// The value of a number.
-    pub(crate) fn number(self) -> Result<Number, Malformed> {
+    pub fn number(self) -> Result<Number, Malformed> {
         let text = std::str::from_utf8(self.0).map_err(|_| Malformed)?;
         if let Ok(int) = text.parse() {
             return Ok(Number::Int(int));
@@ -77,19 +90,19 @@ impl<'a> Raw<'a> {
     }
 
     /// The fields of an object, in order.
-    pub(crate) fn entries(self) -> Entries<'a> {
+    pub fn entries(self) -> Entries<'a> {
         Entries(Items { text: self.0, at: 0, open: b'{', close: b'}' })
     }
 
     /// The elements of an array, in order.
-    pub(crate) fn elements(self) -> Elements<'a> {
+    pub fn elements(self) -> Elements<'a> {
         Elements(Items { text: self.0, at: 0, open: b'[', close: b']' })
     }
 
     /// A field of an object.
-    pub(crate) fn field(self, name: &str) -> Result<Option<Raw<'a>>, Malformed> {
+    pub fn field(self, name: &str) -> Result<Option<Raw<'a>>, Malformed> {
         let mut entries = self.entries();
-        while let Some((found, value)) = entries.next()? {
+        while let Some((found, value)) = entries.try_next()? {
             if found.is(name) {
                 return Ok(Some(value));
             }
@@ -98,7 +111,7 @@ impl<'a> Raw<'a> {
     }
 
     /// Whether this is a string of these characters.
-    pub(crate) fn is_string(self, characters: &str) -> bool {
+    pub fn is_string(self, characters: &str) -> bool {
         match Name::of(self) {
             Ok(name) => name.is(characters),
             Err(Malformed) => false,
@@ -108,10 +121,11 @@ impl<'a> Raw<'a> {
 
 /// The name of a field, or a string, without its quotes and with its escapes.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Name<'a>(&'a [u8]);
+pub struct Name<'a>(&'a [u8]);
 
 impl<'a> Name<'a> {
-    pub(crate) fn of(quoted: Raw<'a>) -> Result<Self, Malformed> {
+    /// What is between a string's quotes.
+    pub fn of(quoted: Raw<'a>) -> Result<Self, Malformed> {
         match quoted.0 {
             [b'"', inner @ .., b'"'] => Ok(Self(inner)),
             _ => Err(Malformed),
@@ -119,16 +133,17 @@ impl<'a> Name<'a> {
     }
 
     /// The bytes between the quotes.
-    pub(crate) fn bytes(self) -> &'a [u8] {
+    pub fn bytes(self) -> &'a [u8] {
         self.0
     }
 
-    pub(crate) fn inner(bytes: &'a [u8]) -> Self {
+    /// From what is between the quotes.
+    pub fn inner(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
 
     /// Whether this spells `name`, with or without escapes.
-    pub(crate) fn is(self, name: &str) -> bool {
+    pub fn is(self, name: &str) -> bool {
         if !has_escape(self.0) {
             return self.0 == name.as_bytes();
         }
@@ -136,7 +151,7 @@ impl<'a> Name<'a> {
     }
 
     /// The characters.
-    pub(crate) fn text(self) -> Result<Cow<'a, str>, Malformed> {
+    pub fn text(self) -> Result<Cow<'a, str>, Malformed> {
         if !has_escape(self.0) {
             return std::str::from_utf8(self.0).map(Cow::Borrowed).map_err(|_| Malformed);
         }
@@ -192,19 +207,21 @@ impl<'a> Items<'a> {
 }
 
 /// The elements of an array.
-pub(crate) struct Elements<'a>(Items<'a>);
+pub struct Elements<'a>(Items<'a>);
 
 impl<'a> Elements<'a> {
-    pub(crate) fn next(&mut self) -> Result<Option<Raw<'a>>, Malformed> {
+    /// The next element; `None` after the last.
+    pub fn try_next(&mut self) -> Result<Option<Raw<'a>>, Malformed> {
         Ok(if self.0.advance()? { Some(self.0.value()?) } else { None })
     }
 }
 
 /// The fields of an object.
-pub(crate) struct Entries<'a>(Items<'a>);
+pub struct Entries<'a>(Items<'a>);
 
 impl<'a> Entries<'a> {
-    pub(crate) fn next(&mut self) -> Result<Option<(Name<'a>, Raw<'a>)>, Malformed> {
+    /// The next field; `None` after the last.
+    pub fn try_next(&mut self) -> Result<Option<(Name<'a>, Raw<'a>)>, Malformed> {
         if !self.0.advance()? {
             return Ok(None);
         }
@@ -297,12 +314,12 @@ mod tests {
     fn elements_come_in_order() {
         let mut elements = raw(r#"[1,[2,3],"4,5",{"a":6}]"#).elements();
         let mut all = Vec::new();
-        while let Some(element) = elements.next().unwrap() {
+        while let Some(element) = elements.try_next().unwrap() {
             all.push(shown(element));
         }
         assert_eq!(all, ["1", "[2,3]", "\"4,5\"", "{\"a\":6}"]);
-        assert!(elements.next().unwrap().is_none(), "and stays at the end");
-        assert!(raw("[]").elements().next().unwrap().is_none());
+        assert!(elements.try_next().unwrap().is_none(), "and stays at the end");
+        assert!(raw("[]").elements().try_next().unwrap().is_none());
     }
 
     #[test]
@@ -325,8 +342,8 @@ mod tests {
         {
             assert_eq!(raw(text).field("b").map(|_| ()), Err(Malformed), "{text}");
         }
-        assert!(raw("[1").elements().next().is_ok());
-        assert!(raw("[,]").elements().next().is_err());
+        assert!(raw("[1").elements().try_next().is_ok());
+        assert!(raw("[,]").elements().try_next().is_err());
         assert!(raw("\"").text().is_err());
         assert!(raw(r#""\ud800""#).text().is_err());
     }

@@ -1,0 +1,341 @@
+//! Queries: pages of a collection by id or in any order, filtered, and aggregates.
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use domain::CollectionName;
+use engine::access::Viewer;
+use engine::queries::{From, OrderedPage, Page, Wanted};
+use engine::{AsOf, Document};
+use query::{Aggregate, Cursor, Filter, Group, Invalid, Order, Selection};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use super::documents::DocumentBody;
+use super::page::{write_items, write_position_field};
+use crate::answer::{self, Answer};
+use crate::body::{self, JSON};
+use crate::call::{Call, as_of_text};
+use crate::caller::Scope;
+use crate::document::{picked, write_document, write_string, write_text};
+use crate::error::Problem;
+use crate::recording;
+
+/// The largest body of a query, in bytes.
+const QUERY_BYTES_MAX: usize = 128 << 10;
+/// The longest `orderBy` as a parameter, in bytes.
+const ORDER_BYTES_MAX: usize = 16 << 10;
+
+/// A page of documents.
+#[derive(Serialize, Deserialize, ToSchema)]
+pub(crate) struct DocumentPage {
+    /// In the order asked for, or of their ids.
+    documents: Vec<DocumentBody>,
+    /// For the next page; `null` when there is none.
+    cursor: Option<String>,
+    /// For the page before, as `before`; `null` when there is none.
+    previous: Option<String>,
+    /// How many documents there are in all pages, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    total: Option<u64>,
+    /// Every event up to this one is in the page.
+    position: String,
+}
+
+/// A query: the parameters of a list, as JSON, or an aggregate.
+#[derive(Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct QueryBody {
+    /// The filter: `{"field", "op", "value"}`, or `and`, `or` and `not` of such.
+    #[serde(default, rename = "where")]
+    #[schema(value_type = Option<Object>)]
+    filter: Option<Value>,
+    /// What comes first: `[{"field", "direction"}]`; by id, when there is none.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<Object>>, max_items = 8)]
+    order_by: Option<Value>,
+    /// Documents in the page.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 1000)]
+    limit: Option<usize>,
+    /// The `cursor` of the page before.
+    #[serde(default)]
+    cursor: Option<String>,
+    /// The `previous` of the page after.
+    #[serde(default)]
+    before: Option<String>,
+    /// Only these fields of the data: nested ones with dots.
+    #[serde(default)]
+    fields: Option<Vec<String>>,
+    /// Whether to tell how many there are in all pages.
+    #[serde(default)]
+    count: bool,
+    /// A position or an RFC 3339 time.
+    #[serde(default)]
+    as_of: Option<String>,
+    /// Aggregates by name, in place of documents: `{"op": "count" | "sum" | "avg" | "min" | "max",
+    /// "field"}`.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    aggregate: Option<Value>,
+    /// Fields to group the aggregates by.
+    #[serde(default)]
+    #[schema(max_items = 4)]
+    group_by: Vec<String>,
+}
+
+/// What a query comes to: a page, or aggregates.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum QueryAnswer {
+    /// Documents.
+    Page(DocumentPage),
+    /// Aggregates of all, or by groups.
+    Aggregates(AggregatePage),
+}
+
+/// Aggregates.
+#[derive(Serialize, Deserialize, ToSchema)]
+pub(crate) struct AggregatePage {
+    /// In the order of their values; one group of all, without `groupBy`.
+    groups: Vec<AggregateGroup>,
+    /// Every event up to this one is counted.
+    position: String,
+}
+
+/// The aggregates of one group.
+#[derive(Serialize, Deserialize, ToSchema)]
+pub(crate) struct AggregateGroup {
+    /// The fields' values; what the documents do not have is left out.
+    #[schema(value_type = Object)]
+    key: Map<String, Value>,
+    /// By the names that were asked for.
+    #[schema(value_type = Object)]
+    values: Map<String, Value>,
+}
+
+/// What a page is asked with.
+struct Asked {
+    filter: Option<Filter>,
+    order: Order,
+    limit: usize,
+    cursor: Option<Cursor>,
+    before: Option<Cursor>,
+    selection: Option<Selection>,
+    count: bool,
+    as_of: Option<AsOf>,
+}
+
+/// Lists a collection, now or as it was: filtered, in the order of ids or any other.
+#[utoipa::path(
+    get, path = "/v1/projects/{project}/collections/{collection}/documents",
+    operation_id = "listDocuments", tag = "documents",
+    params(
+        ("where" = Option<String>, Query, description = "A filter as JSON: see the guide to \
+            queries."),
+        ("orderBy" = Option<String>, Query, description = "Orderings as JSON: \
+            `[{\"field\":\"ts\",\"direction\":\"desc\"}]`."),
+        ("limit" = Option<u32>, Query, description = "Documents in the page.",
+            minimum = 1, maximum = 1000),
+        ("cursor" = Option<String>, Query, description = "The `cursor` of the page before.",
+            pattern = "^[A-Za-z0-9~-][A-Za-z0-9_.-]*$"),
+        ("before" = Option<String>, Query, description = "The `previous` of the page after.",
+            pattern = "^[A-Za-z0-9~-][A-Za-z0-9_.-]*$"),
+        ("fields" = Option<String>, Query, description = "Only these fields of the data, with \
+            commas between them: nested ones with dots."),
+        ("count" = Option<bool>, Query, description = "Whether to tell how many there are in all \
+            pages."),
+        ("asOf" = Option<String>, Query, description = "A position or an RFC 3339 time."),
+    ),
+    responses((status = 200, description = "A page of documents.", body = DocumentPage)),
+)]
+pub(crate) async fn list(call: Call) -> Answer {
+    let scope = call.reading_by_rules().await?;
+    let collection = call.collection()?;
+    let viewer = scope.list_viewer(&collection)?;
+    let known = ["where", "orderBy", "limit", "cursor", "before", "fields", "count", "asOf"];
+    let query = call.query(&known)?;
+    let filter = query.get("where").map(Filter::parse).transpose();
+    let order = match query.get("orderBy") {
+        Some(text) if text.len() > ORDER_BYTES_MAX => {
+            return Err(Problem::parameter("orderBy", format!("at most {ORDER_BYTES_MAX} bytes")));
+        }
+        Some(text) => {
+            let value = serde_json::from_str(text);
+            let value = value.map_err(|e| Problem::parameter("orderBy", e.to_string()))?;
+            Order::of(&value).map_err(|error| in_parameter("orderBy", &error))?
+        }
+        None => Order::default(),
+    };
+    let cursor = |name: &'static str| {
+        let cursor = query.get(name).map(|text| Cursor::parse(text, &order)).transpose();
+        cursor.map_err(|error| Problem::parameter(name, error.to_string()))
+    };
+    let count = match query.get("count") {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(_) => return Err(Problem::parameter("count", "expected true or false")),
+    };
+    let asked = Asked {
+        filter: filter.map_err(|error| in_parameter("where", &error))?,
+        limit: query.limit(call.app.options.page_max)?,
+        cursor: cursor("cursor")?,
+        before: cursor("before")?,
+        selection: query.selection()?,
+        count,
+        as_of: query.as_of()?,
+        order,
+    };
+    if asked.cursor.is_some() && asked.before.is_some() {
+        return Err(Problem::parameter("before", "a page begins at one place: cursor or before"));
+    }
+    page(&call, &scope, (&collection, &viewer), asked).await
+}
+
+/// Queries a collection: as a list of it, with the parameters as JSON, or for aggregates.
+#[utoipa::path(
+    post, path = "/v1/projects/{project}/collections/{collection}/query",
+    operation_id = "queryDocuments", tag = "documents",
+    request_body(content = QueryBody),
+    responses((status = 200, description = "A page of documents, or aggregates.",
+        body = QueryAnswer)),
+)]
+pub(crate) async fn query(mut call: Call) -> Answer {
+    let scope = call.reading_by_rules().await?;
+    let collection = call.collection()?;
+    let viewer = scope.list_viewer(&collection)?;
+    call.query(&[])?;
+    let body = call.body_of(JSON, QUERY_BYTES_MAX).await?;
+    let body: QueryBody = body::parse(&body)?;
+    let at = |place: &'static str| {
+        move |error: Invalid| Problem::body(format!("{place}{}", error.at), error.detail)
+    };
+    let filter = body.filter.as_ref().map(Filter::of).transpose().map_err(at("/where"))?;
+    let as_of = body.as_of.as_deref().map(as_of_text).transpose();
+    let as_of = as_of.map_err(|detail| Problem::body("/asOf", detail))?;
+    if let Some(aggregate) = &body.aggregate {
+        let of_pages = [
+            ("orderBy", body.order_by.is_some()),
+            ("limit", body.limit.is_some()),
+            ("cursor", body.cursor.is_some()),
+            ("before", body.before.is_some()),
+            ("fields", body.fields.is_some()),
+            ("count", body.count),
+        ];
+        if let Some((name, _)) = of_pages.iter().find(|(_, is_there)| *is_there) {
+            return Err(Problem::body(format!("/{name}"), "aggregates have no pages"));
+        }
+        let aggregate = Aggregate::of(aggregate, &body.group_by).map_err(at(""))?;
+        let (project, filter) = (&scope.project, filter.as_ref());
+        let (collection, viewer) = (&collection, &viewer);
+        let wanted = Wanted { project, collection, viewer, filter, as_of };
+        return aggregated(&call, wanted, &aggregate).await;
+    }
+    if !body.group_by.is_empty() {
+        return Err(Problem::body("/groupBy", "only aggregates have groups"));
+    }
+    let order = body.order_by.as_ref().map(Order::of).transpose().map_err(at("/orderBy"))?;
+    let order = order.unwrap_or_default();
+    let cursor = |text: &Option<String>, place: &'static str| {
+        let cursor = text.as_ref().map(|text| Cursor::parse(text, &order)).transpose();
+        cursor.map_err(|error| Problem::body(place, error.to_string()))
+    };
+    let names = |names: &Vec<String>| Selection::of(names.iter().map(String::as_str));
+    let asked = Asked {
+        filter,
+        limit: call.page_limit(body.limit).map_err(|detail| Problem::body("/limit", detail))?,
+        cursor: cursor(&body.cursor, "/cursor")?,
+        before: cursor(&body.before, "/before")?,
+        selection: body.fields.as_ref().map(names).transpose().map_err(at("/fields"))?,
+        count: body.count,
+        as_of,
+        order,
+    };
+    if asked.cursor.is_some() && asked.before.is_some() {
+        return Err(Problem::body("/before", "a page begins at one place: cursor or before"));
+    }
+    page(&call, &scope, (&collection, &viewer), asked).await
+}
+
+/// Says which part of a parameter's JSON is wrong.
+pub(crate) fn in_parameter(name: &'static str, error: &Invalid) -> Problem {
+    let detail = match error.at.as_str() {
+        "" => error.detail.clone(),
+        at => format!("at {at}: {}", error.detail),
+    };
+    Problem::parameter(name, detail)
+}
+
+async fn page(
+    call: &Call,
+    scope: &Scope,
+    (collection, viewer): (&CollectionName, &Viewer),
+    asked: Asked,
+) -> Answer {
+    let engine = &call.app.engine;
+    let Asked { filter, order, limit, cursor, before, selection, count, as_of } = asked;
+    let (project, filter) = (&scope.project, filter.as_ref());
+    let wanted = Wanted { project, collection, viewer, filter, as_of };
+    let page = if order.is_by_id() && !count && before.is_none() {
+        let after = cursor.as_ref().and_then(Cursor::id);
+        let page = engine.documents(wanted, after.as_ref(), limit).await?;
+        ordered(page, after.is_some(), &order)
+    } else {
+        let from = match (&cursor, &before) {
+            (Some(cursor), _) => From::After(cursor),
+            (None, Some(before)) => From::Before(before),
+            (None, None) => From::Start,
+        };
+        engine.ordered(wanted, &order, from, limit).await?
+    };
+    if as_of.is_none() {
+        recording::list(call, scope, collection, &page);
+    }
+    Ok(answered(page, &order, count, selection.as_ref()))
+}
+
+/// A page by id, as others are.
+fn ordered(page: Page, has_earlier: bool, order: &Order) -> OrderedPage {
+    let place = |document: &Document| Cursor::of(order.keys(&document.as_queried()));
+    OrderedPage {
+        previous: page.documents.first().filter(|_| has_earlier).map(place),
+        next: page.next.as_ref().map(Cursor::of_id),
+        documents: page.documents,
+        hidden: page.hidden,
+        total: 0,
+        position: page.position,
+    }
+}
+
+fn answered(
+    page: OrderedPage,
+    order: &Order,
+    count: bool,
+    selection: Option<&Selection>,
+) -> HttpResponse {
+    let mut body = vec![b'{'];
+    let documents = page.documents.into_iter().map(|document| picked(document, selection));
+    write_items(&mut body, "documents", documents, |out, one| write_document(out, &one));
+    for (name, cursor) in [("cursor", page.next), ("previous", page.previous)] {
+        body.push(b',');
+        write_string(&mut body, name);
+        body.push(b':');
+        match cursor {
+            Some(cursor) => write_string(&mut body, &cursor.text(order)),
+            None => body.extend_from_slice(b"null"),
+        }
+    }
+    if count {
+        write_text(&mut body, format_args!(",\"total\":{}", page.total));
+    }
+    write_position_field(&mut body, "position", page.position);
+    body.push(b'}');
+    answer::json_bytes(StatusCode::OK, body)
+}
+
+async fn aggregated(call: &Call, wanted: Wanted<'_>, aggregate: &Aggregate) -> Answer {
+    let (groups, position) = call.app.engine.aggregate(wanted, aggregate).await?;
+    let groups = groups.into_iter().map(|Group { key, values }| AggregateGroup { key, values });
+    let body = AggregatePage { groups: groups.collect(), position: position.to_string() };
+    answer::json(StatusCode::OK, &body)
+}

@@ -1,0 +1,108 @@
+//! A field of a document, as queries name it.
+
+use std::borrow::Cow;
+
+use domain::Timestamp;
+use domain::path::{InvalidPath, Path};
+use domain::raw::{Kind, Raw};
+use serde_json::Value;
+
+/// A document as queries see it: as much of its data as whoever asks may see.
+#[derive(Debug, Clone, Copy)]
+pub struct Document<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+    /// Compact JSON text of an object.
+    pub data: &'a [u8],
+}
+
+/// Names a field: a path into the data, or something that is known of the document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Field {
+    Data(Path),
+    Id,
+    CreatedAt,
+    UpdatedAt,
+}
+
+/// Names of what is known of a document beside its data. A field of the data that has such a name
+/// is written as a JSON Pointer: `/$id`.
+const KNOWN: [(&str, Field); 3] =
+    [("$id", Field::Id), ("$createdAt", Field::CreatedAt), ("$updatedAt", Field::UpdatedAt)];
+
+impl Field {
+    pub(crate) fn parse(text: &str) -> Result<Self, InvalidPath> {
+        match KNOWN.into_iter().find(|(name, _)| *name == text) {
+            Some((_, known)) => Ok(known),
+            None => Path::parse(text).map(Self::Data),
+        }
+    }
+
+    /// Its value's JSON text; `None` where the document has none. A list on the way has no fields.
+    pub(crate) fn of<'a>(&self, document: &Document<'a>) -> Option<Cow<'a, [u8]>> {
+        let quoted = |text: &dyn std::fmt::Display| Cow::Owned(format!("\"{text}\"").into_bytes());
+        match self {
+            Self::Data(path) => {
+                let mut value = Raw::new(document.data);
+                for name in path.as_slice() {
+                    if value.kind() != Ok(Kind::Object) {
+                        return None;
+                    }
+                    value = value.field(name).ok()??;
+                }
+                Some(Cow::Borrowed(value.bytes()))
+            }
+            Self::Id => Some(quoted(&document.id)),
+            Self::CreatedAt => Some(quoted(&document.created_at)),
+            Self::UpdatedAt => Some(quoted(&document.updated_at)),
+        }
+    }
+}
+
+/// Whether two values are the same: numbers by their value, objects whatever the order of their
+/// fields.
+pub(crate) fn is_same(raw: Raw<'_>, value: &Value) -> bool {
+    let Ok(kind) = raw.kind() else { return false };
+    match (kind, value) {
+        (Kind::Null, Value::Null)
+        | (Kind::True, Value::Bool(true))
+        | (Kind::False, Value::Bool(false)) => true,
+        (Kind::Number, Value::Number(number)) => {
+            let own = raw.number().map(crate::number::Number::from);
+            own.is_ok_and(|own| own == number.into())
+        }
+        (Kind::String, Value::String(text)) => raw.is_string(text),
+        (Kind::Array, Value::Array(values)) => {
+            let (mut elements, mut values) = (raw.elements(), values.iter());
+            loop {
+                match (elements.try_next(), values.next()) {
+                    (Ok(Some(element)), Some(value)) if is_same(element, value) => {}
+                    (Ok(None), None) => return true,
+                    _ => return false,
+                }
+            }
+        }
+        (Kind::Object, Value::Object(fields)) => {
+            let (mut entries, mut count) = (raw.entries(), 0);
+            loop {
+                match entries.try_next() {
+                    Ok(Some((name, inner))) => {
+                        let Ok(name) = name.text() else { return false };
+                        let is_there = fields.get(&*name).is_some_and(|own| is_same(inner, own));
+                        if !is_there {
+                            return false;
+                        }
+                        count += 1;
+                    }
+                    Ok(None) => return count == fields.len(),
+                    Err(_) => return false,
+                }
+            }
+        }
+        _ => false,
+    }
+}
