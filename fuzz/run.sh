@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-targets=(record envelope document_json ids passkeys tokens rules)
+targets=(record envelope document_json ids passkeys tokens rules queries)
 seconds=${FUZZ_SECONDS:-60}
 input=
 if (($# > 0)); then

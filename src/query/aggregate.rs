@@ -101,7 +101,7 @@ struct Asked {
 }
 
 impl Aggregate {
-    /// Reads `{"name": {"op": "count" | "sum" | "avg" | "min" | "max", "field": "…"}}` and the fields
+    /// Reads `{"name": {"op": "count", …}, "other": {"op": "sum", "field": "…"}}` and the fields
     /// to group by.
     ///
     /// Errors with the place below `aggregate` or `groupBy`, and what is wrong there.
