@@ -212,6 +212,10 @@ fn a_cursor_is_of_one_ordering() {
     let by_id = Cursor::parse("x", &Order::default()).unwrap();
     assert_eq!((by_id.text(&Order::default()), by_id.id().unwrap().as_str()), ("x".into(), "x"));
     assert!(Cursor::parse("no id", &Order::default()).is_err());
+    // A double comes back as it was.
+    let double = up.keys(&document("x", "{\"a\":6666800000000000000747168756}"));
+    let cursor = Cursor::of(double.clone()).text(&up);
+    assert_eq!(Cursor::parse(&cursor, &up).unwrap().keys(), &double);
     // A text is ordered by its beginning, and a cursor has no more of it.
     let long = json!({"a": "é".repeat(100_000)}).to_string();
     let cursor = Cursor::of(up.keys(&document("x", &long))).text(&up);
