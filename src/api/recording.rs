@@ -232,7 +232,7 @@ impl Recorded {
         let what = match &self.what {
             What::Read { .. } => 128,
             What::List { shown, hidden } => 160 * (shown.len() + hidden.len()),
-            What::Write { op, .. } => 128 + op.data().map_or(0, Bytes::len),
+            What::Write { op, .. } => 128 + op.bytes(),
         };
         size_of::<Self>() + 256 + auth + what
     }
@@ -326,16 +326,22 @@ fn denied_write(problem: &Problem) -> Option<usize> {
 
 /// The write with data of its own: that of a client may be a small part of a large body.
 fn own(write: &Write) -> Write {
+    let (collection, id) = (write.collection.clone(), write.id.clone());
+    Write { collection, id, op: own_op(&write.op), expected: write.expected }
+}
+
+fn own_op(op: &Op) -> Op {
     let copy = |data: &Bytes| Bytes::copy_from_slice(data);
-    let op = match &write.op {
+    match op {
         Op::Create(data) => Op::Create(copy(data)),
         Op::Replace(data) => Op::Replace(copy(data)),
         Op::Patch(data) => Op::Patch(copy(data)),
         Op::Delete => Op::Delete,
         Op::Restore { version, data } => Op::Restore { version: *version, data: copy(data) },
-    };
-    let (collection, id) = (write.collection.clone(), write.id.clone());
-    Write { collection, id, op, expected: write.expected }
+        Op::Transform { op, transforms } => {
+            Op::Transform { op: Box::new(own_op(op)), transforms: transforms.clone() }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! A command: a request that may be refused, with everything its decision needs but the current
 //! state. Nodes hand commands to each other, so all of it can be serialised.
 
-use bytes::Bytes;
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -94,12 +93,11 @@ pub struct Imported {
 impl Command {
     /// Bytes that the command takes in a queue, near enough for limits.
     pub fn weight(&self) -> usize {
-        let data = |bytes: &Bytes| bytes.len();
         512 + match &self.body {
             Body::Project(_) => 1024,
             Body::User(_) => 4096,
             Body::Documents { writes, .. } => {
-                writes.iter().map(|write| 256 + write.op.data().map_or(0, data)).sum()
+                writes.iter().map(|write| 256 + write.op.bytes()).sum()
             }
             Body::Import(events) => events.iter().map(|one| one.event.weight()).sum(),
         }

@@ -9,6 +9,7 @@ pub mod documents;
 pub mod event;
 pub mod ids;
 pub mod json;
+pub mod number;
 pub mod path;
 mod position;
 pub mod projects;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// The longest path, in bytes.
 const BYTES_MAX: usize = 1_000;
 /// Names in one path at most; documents nest no deeper.
@@ -10,7 +12,8 @@ const NAMES_MAX: usize = 64;
 /// The way to a field: `owner`, `address.city`, or, where a name has a dot or is empty, a JSON
 /// Pointer (RFC 6901): `/address/city`. Names are those of objects; a list on the way is passed
 /// through, so that `items.price` is the price of each item.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Path {
     text: Box<str>,
     names: Box<[Box<str>]>,
@@ -81,6 +84,20 @@ impl Path {
     /// The names, as [`Path::names`] gives them.
     pub fn as_slice(&self) -> &[Box<str>] {
         &self.names
+    }
+}
+
+impl TryFrom<String> for Path {
+    type Error = InvalidPath;
+
+    fn try_from(text: String) -> Result<Self, InvalidPath> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Path> for String {
+    fn from(path: Path) -> Self {
+        path.text.into()
     }
 }
 

@@ -98,7 +98,8 @@ fn decode<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, Error> {
 mod tests {
     use domain::access::{Access, Auth};
     use domain::command::{Body, Context, Idempotency};
-    use domain::documents::{ExpectedVersion, Op, ReadCheck, Write};
+    use domain::documents::{ExpectedVersion, Op, ReadCheck, Transform, TransformChange, Write};
+    use domain::path::Path;
     use domain::projects::{CollectionConfig, FieldConfig, ProjectCommand};
     use domain::rejected::{Part, Reason};
     use domain::sign_in::{Config, Provider};
@@ -148,10 +149,18 @@ mod tests {
     fn commands_arrive_as_they_were() {
         let collection = CollectionName::new("c").unwrap();
         let id = DocumentId::new("d").unwrap();
+        let changes = [
+            TransformChange::Increment("1".to_owned()),
+            TransformChange::ArrayUnion(vec!["null".to_owned()]),
+            TransformChange::ServerTime,
+        ];
+        let field = Path::parse("a.b").unwrap();
+        let transforms = changes.map(|change| Transform { field: field.clone(), change }).into();
         let ops = [
             Op::Create(Bytes::from_static(b"{}")),
             Op::Delete,
             Op::Restore { version: 3, data: Bytes::from_static(b"{\"a\":1}") },
+            Op::Transform { op: Box::new(Op::Patch(Bytes::from_static(b"{}"))), transforms },
         ];
         let writes = ops.map(|op| Write {
             collection: collection.clone(),

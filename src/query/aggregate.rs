@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use domain::number::Number;
 use domain::raw::Raw;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::field::{Document, Field};
-use crate::number::Number;
 use crate::order::Key;
 use crate::parse::Invalid;
 use crate::{AGGREGATES_MAX, GROUP_FIELDS_MAX, GROUPS_MAX};

@@ -5,7 +5,6 @@ use std::borrow::Cow;
 use domain::Timestamp;
 use domain::path::{InvalidPath, Path};
 use domain::raw::{Kind, Raw};
-use serde_json::Value;
 
 /// A document as queries see it: as much of its data as whoever asks may see.
 #[derive(Debug, Clone, Copy)]
@@ -60,49 +59,5 @@ impl Field {
             Self::CreatedAt => Some(quoted(&document.created_at)),
             Self::UpdatedAt => Some(quoted(&document.updated_at)),
         }
-    }
-}
-
-/// Whether two values are the same: numbers by their value, objects whatever the order of their
-/// fields.
-pub(crate) fn is_same(raw: Raw<'_>, value: &Value) -> bool {
-    let Ok(kind) = raw.kind() else { return false };
-    match (kind, value) {
-        (Kind::Null, Value::Null)
-        | (Kind::True, Value::Bool(true))
-        | (Kind::False, Value::Bool(false)) => true,
-        (Kind::Number, Value::Number(number)) => {
-            let own = raw.number().map(crate::number::Number::from);
-            own.is_ok_and(|own| own == number.into())
-        }
-        (Kind::String, Value::String(text)) => raw.is_string(text),
-        (Kind::Array, Value::Array(values)) => {
-            let (mut elements, mut values) = (raw.elements(), values.iter());
-            loop {
-                match (elements.try_next(), values.next()) {
-                    (Ok(Some(element)), Some(value)) if is_same(element, value) => {}
-                    (Ok(None), None) => return true,
-                    _ => return false,
-                }
-            }
-        }
-        (Kind::Object, Value::Object(fields)) => {
-            let (mut entries, mut count) = (raw.entries(), 0);
-            loop {
-                match entries.try_next() {
-                    Ok(Some((name, inner))) => {
-                        let Ok(name) = name.text() else { return false };
-                        let is_there = fields.get(&*name).is_some_and(|own| is_same(inner, own));
-                        if !is_there {
-                            return false;
-                        }
-                        count += 1;
-                    }
-                    Ok(None) => return count == fields.len(),
-                    Err(_) => return false,
-                }
-            }
-        }
-        _ => false,
     }
 }

@@ -2,11 +2,11 @@
 
 use std::cmp::Ordering;
 
+use domain::number::{Number, is_same};
 use domain::raw::{Kind, Raw};
 use serde_json::Value;
 
-use crate::field::{Document, Field, is_same};
-use crate::number::Number;
+use crate::field::{Document, Field};
 
 /// Which documents a query is about. Two of them are equal when they were written alike.
 #[derive(Debug, Clone, PartialEq)]

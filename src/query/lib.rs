@@ -7,7 +7,6 @@ mod aggregate;
 mod cursor;
 mod field;
 mod filter;
-mod number;
 mod order;
 mod parse;
 mod pick;

@@ -2,12 +2,12 @@
 
 use std::cmp::Ordering;
 
+use domain::number::Number;
 use domain::raw::{Kind, Raw};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::field::{Document, Field};
-use crate::number::Number;
 use crate::parse::Invalid;
 use crate::{ORDERED_BYTES_MAX, ORDERS_MAX};
 

@@ -116,6 +116,24 @@ async fn what_was_read_must_still_hold() {
     project.get("c", "x").refused(404, "document-not-found").await;
 }
 
+#[tokio::test]
+async fn no_increment_is_lost() {
+    let (_server, project) = started().await;
+    project.write("c", "counter", &json!({"n": 0, "who": []})).await;
+    let counts = (0..200).map(|number| {
+        let mut count = write("patch", "counter", &Value::Null);
+        let who = number % 50;
+        count["transforms"] = json!({"n": {"increment": 1}, "who": {"arrayUnion": [who]}});
+        project.commit(&json!([count]), &json!([])).send()
+    });
+    for answer in join_all(counts).await {
+        answer.expect(200);
+    }
+    let counter = project.get("c", "counter").expect(200).await;
+    assert_eq!((&counter["data"]["n"], &counter["version"]), (&json!(200), &json!(201)));
+    assert_eq!(counter["data"]["who"].as_array().map(Vec::len), Some(50));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_commits_in_conflict_exactly_one_wins() {
     let (_server, project) = started().await;

@@ -1,13 +1,18 @@
 //! Transactions: several writes, and reads that must still hold, all or none.
 
+use access::Path;
 use actix_web::http::StatusCode;
 use bytes::Bytes;
-use domain::documents::{ExpectedVersion, Op, ReadCheck, Write};
+use domain::documents::{
+    ExpectedVersion, Op, ReadCheck, TRANSFORM_ELEMENTS_MAX, TRANSFORMS_MAX, Transform,
+    TransformChange, Write,
+};
 use domain::json::Limits;
 use domain::{CollectionName, DocumentId, Recorded};
 use engine::Document;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::documents::{DocumentBody, new_id, seen};
@@ -63,6 +68,12 @@ pub(crate) struct CommitWrite<'a> {
     #[serde(borrow)]
     #[schema(value_type = Option<HashMap<String, Value>>)]
     data: Option<&'a RawValue>,
+    /// Changes by what fields hold, after `data`, by the field's name: `{"increment": 1}`, `min`,
+    /// `max`, `arrayUnion`, `arrayRemove`, `{"serverTime": true}` or `{"delete": true}`. A patch
+    /// with transforms needs no data.
+    #[serde(default)]
+    #[schema(value_type = Option<HashMap<String, Object>>)]
+    transforms: Option<Map<String, Value>>,
     /// The version that the document must have; 0 when it must not exist.
     if_version: Option<u64>,
 }
@@ -191,6 +202,47 @@ impl CommitRead {
     }
 }
 
+/// Errors with the place below `at` and what is wrong there.
+fn read_transforms(transforms: &Map<String, Value>, at: &str) -> Result<Vec<Transform>, Problem> {
+    if !(1..=TRANSFORMS_MAX).contains(&transforms.len()) {
+        return Err(Problem::body(at.to_owned(), format!("expected 1 to {TRANSFORMS_MAX} fields")));
+    }
+    let mut read = Vec::with_capacity(transforms.len());
+    for (name, change) in transforms {
+        let place = format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"));
+        let field = Path::parse(name).map_err(|e| Problem::body(place.clone(), e.to_string()))?;
+        let change = read_change(change).ok_or_else(|| {
+            let detail = "expected one of increment, min or max with a number, arrayUnion or \
+                          arrayRemove with a list of up to 1,000, serverTime or delete with true";
+            Problem::body(place, detail)
+        })?;
+        read.push(Transform { field, change });
+    }
+    Ok(read)
+}
+
+fn read_change(change: &Value) -> Option<TransformChange> {
+    let mut parts = change.as_object()?.iter();
+    let ((name, operand), None) = (parts.next()?, parts.next()) else { return None };
+    let number = || operand.is_number().then(|| operand.to_string());
+    let list = || {
+        let list = operand.as_array()?;
+        let fits = list.len() <= TRANSFORM_ELEMENTS_MAX;
+        fits.then(|| list.iter().map(Value::to_string).collect())
+    };
+    let when_true = |change| (operand == true).then_some(change);
+    match name.as_str() {
+        "increment" => number().map(TransformChange::Increment),
+        "min" => number().map(TransformChange::Min),
+        "max" => number().map(TransformChange::Max),
+        "arrayUnion" => list().map(TransformChange::ArrayUnion),
+        "arrayRemove" => list().map(TransformChange::ArrayRemove),
+        "serverTime" => when_true(TransformChange::ServerTime),
+        "delete" => when_true(TransformChange::Delete),
+        _ => None,
+    }
+}
+
 impl CommitWrite<'_> {
     fn into_write(self, index: usize, limits: Limits) -> Result<Write, Problem> {
         let at = |name: &str| format!("/writes/{index}/{name}");
@@ -200,7 +252,17 @@ impl CommitWrite<'_> {
                 data.ok_or_else(|| Problem::body(at("data"), format!("{name} needs data")))?;
             body::document(raw.get().as_bytes(), limits).map_err(|p| p.field(at("data")))
         };
+        let transforms = match (&self.transforms, self.op) {
+            (None, _) => Vec::new(),
+            (Some(_), CommitOp::Delete) => {
+                return Err(Problem::body(at("transforms"), "delete takes no transforms"));
+            }
+            (Some(transforms), _) => read_transforms(transforms, &at("transforms"))?,
+        };
+        let is_patch_alone =
+            self.op == CommitOp::Patch && self.data.is_none() && !transforms.is_empty();
         let op = match self.op {
+            CommitOp::Patch if is_patch_alone => Op::Patch(Bytes::from_static(b"{}")),
             CommitOp::Create => Op::Create(data(self.data)?),
             CommitOp::Replace => Op::Replace(data(self.data)?),
             CommitOp::Patch => Op::Patch(data(self.data)?),
@@ -208,6 +270,10 @@ impl CommitWrite<'_> {
                 return Err(Problem::body(at("data"), "delete takes no data"));
             }
             CommitOp::Delete => Op::Delete,
+        };
+        let op = match transforms.is_empty() {
+            true => op,
+            false => Op::Transform { op: Box::new(op), transforms },
         };
         let expected = match self.if_version {
             None => ExpectedVersion::Any,

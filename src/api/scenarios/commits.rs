@@ -70,6 +70,33 @@ async fn bad_commits_say_where() {
         (one(r#"{"op":"create","collection":"c","data":[]}"#), "invalid-body", "/writes/0/data"),
         (one(r#"{"op":"patch","collection":"c","data":{}}"#), "invalid-body", "/writes/0/id"),
         (
+            one(r#"{"op":"patch","collection":"c","id":"a","transforms":{"n":{"increment":"1"}}}"#),
+            "invalid-body",
+            "/writes/0/transforms/n",
+        ),
+        (
+            one(r#"{"op":"patch","collection":"c","id":"a","transforms":{"n":{"min":1,"max":2}}}"#),
+            "invalid-body",
+            "/writes/0/transforms/n",
+        ),
+        (
+            one(
+                r#"{"op":"patch","collection":"c","id":"a","transforms":{"a..b":{"delete":true}}}"#,
+            ),
+            "invalid-body",
+            "/writes/0/transforms/a..b",
+        ),
+        (
+            one(r#"{"op":"patch","collection":"c","id":"a","transforms":{}}"#),
+            "invalid-body",
+            "/writes/0/transforms",
+        ),
+        (
+            one(r#"{"op":"delete","collection":"c","id":"a","transforms":{"n":{"max":1}}}"#),
+            "invalid-body",
+            "/writes/0/transforms",
+        ),
+        (
             one(r#"{"op":"delete","collection":"c","id":"a","data":{}}"#),
             "invalid-body",
             "/writes/0/data",
@@ -99,4 +126,73 @@ async fn bad_commits_say_where() {
             assert!(found.starts_with(field), "{body}: {found}");
         }
     }
+}
+
+#[actix_web::test]
+async fn transforms_change_what_is_there_when_they_are_written() {
+    let rig = Rig::new().await;
+    let commit = async |writes: serde_json::Value| {
+        let body = json!({"writes": writes}).to_string();
+        let done = rig.ask("POST", "commit", &[], &body).await;
+        assert_eq!(done.status, 200, "{}", done.text);
+        done.json()["results"].as_array().unwrap().last().unwrap()["document"].clone()
+    };
+    let at = |op: &str| json!({"op": op, "collection": "c", "id": "a"});
+    let with = |op: &str, data: serde_json::Value, transforms: serde_json::Value| {
+        let mut write = at(op);
+        if !data.is_null() {
+            write["data"] = data;
+        }
+        write["transforms"] = transforms;
+        write
+    };
+    let made = commit(json!([with(
+        "create",
+        json!({"n": 1, "tags": ["x"], "old": 1}),
+        json!({"at": {"serverTime": true}, "stats.best": {"max": 5}}),
+    )]))
+    .await;
+    assert_eq!(made["data"]["at"], made["createdAt"]);
+    assert_eq!(made["data"]["stats"], json!({"best": 5}));
+    let changed = commit(json!([
+        with("patch", json!({"m": 7}), json!({"n": {"increment": 2}, "old": {"delete": true}})),
+        with(
+            "patch",
+            json!(null),
+            json!({
+                "n": {"increment": 0.5},
+                "tags": {"arrayUnion": ["x", "y"]},
+                "stats.best": {"max": 4},
+                "stats.worst": {"min": 4},
+            })
+        ),
+    ]))
+    .await;
+    let data = &changed["data"];
+    assert_eq!(
+        (&data["n"], &data["m"], &data["tags"]),
+        (&json!(3.5), &json!(7), &json!(["x", "y"]))
+    );
+    assert_eq!((&data["stats"], data.get("old")), (&json!({"best": 5, "worst": 4}), None));
+    let event = rig.ask("GET", "events?types=document.updated", &[], "").await.json();
+    assert_eq!(event["events"][0]["data"]["changed"], json!(["/n", "/old", "/m"]));
+    let removed = json!({"tags": {"arrayRemove": ["x"]}, "n": {"min": 1}});
+    let replaced =
+        commit(json!([with("replace", json!({"tags": ["x", "z"], "n": 2}), removed)])).await;
+    assert_eq!(replaced["data"], json!({"tags": ["z"], "n": 1}));
+
+    // Rules see the document as it will be.
+    let settings = json!({"rules": {"update": "request.resource.n <= 2"}});
+    rig.table(&[("PUT", "collections/c", &settings.to_string(), 201, "")]).await;
+    let anybody = rig.key("publishable").await;
+    let add = json!({"writes": [with("patch", json!(null), json!({"n": {"increment": 1}}))]});
+    for status in [200, 403] {
+        let done = rig.ask_as(&anybody, "POST", "commit", &[], &add.to_string()).await;
+        assert_eq!(done.status, status, "{}", done.text);
+    }
+    let large = "x".repeat(600_000);
+    let twice = json!({"writes": [
+        with("patch", json!({"a": large}), json!({"l": {"arrayUnion": [large]}})),
+    ]});
+    rig.table(&[("POST", "commit", &twice.to_string(), 413, "document-too-large")]).await;
 }

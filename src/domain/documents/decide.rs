@@ -9,6 +9,7 @@ use super::change::Changes;
 use super::events;
 use super::merge::merge_patch;
 use super::state::{DocumentState, Live};
+use super::transform::Transform;
 use super::write::{ExpectedVersion, Op, ReadCheck, Write};
 use crate::event::NewEvent;
 use crate::ids::{CollectionName, DocumentId, StreamId};
@@ -94,20 +95,27 @@ fn decide_write(
     let stream = StreamId::document(&write.collection, &write.id);
     let missing = || Reason::DocumentNotFound(write.collection.clone(), write.id.clone());
     let next = state.version + 1;
-    let (event, live) = match (&write.op, &state.live) {
+    let (op, transforms) = match &write.op {
+        Op::Transform { op, transforms } => (&**op, &transforms[..]),
+        op => (op, &[][..]),
+    };
+    let given = |data: &Bytes| transformed(data, transforms, now, limits);
+    let (event, live) = match (op, &state.live) {
         (Op::Create(_), Some(_)) => {
             return Err(Reason::DocumentExists { actual: state.version });
         }
         (Op::Create(data) | Op::Replace(data), None) => {
-            (events::created(stream, next, data, None), Some(made(now, data)))
+            let data = given(data)?;
+            (events::created(stream, next, &data, None), Some(made(now, &data)))
         }
         (Op::Restore { version, data }, None) => {
             (events::created(stream, next, data, Some(*version)), Some(made(now, data)))
         }
         (Op::Replace(data), Some(live)) => {
-            let changes = Changes::between(text(&live.data), text(data));
-            let event = events::updated(stream, next, live.created_at, &changes, data, None);
-            (event, Some(Live { created_at: live.created_at, data: data.clone() }))
+            let data = given(data)?;
+            let changes = Changes::between(text(&live.data), text(&data));
+            let event = events::updated(stream, next, live.created_at, &changes, &data, None);
+            (event, Some(Live { created_at: live.created_at, data }))
         }
         (Op::Restore { version, data }, Some(live)) => {
             let changes = Changes::between(text(&live.data), text(data));
@@ -116,10 +124,11 @@ fn decide_write(
             (event, Some(Live { created_at: live.created_at, data: data.clone() }))
         }
         (Op::Patch(patch), Some(live)) => {
-            let after = merge_patch(text(&live.data), text(patch));
-            let data =
-                json::compact_object(after.as_bytes(), limits).map_err(Reason::DocumentInvalid)?;
-            let data = Bytes::from(data);
+            let after = Bytes::from(merge_patch(text(&live.data), text(patch)));
+            let data = match transforms {
+                [] => checked(&after, limits)?,
+                _ => given(&after)?,
+            };
             let changes = Changes::between(text(&live.data), text(&data));
             let event = events::updated(stream, next, live.created_at, &changes, &data, None);
             (event, Some(Live { created_at: live.created_at, data }))
@@ -128,9 +137,32 @@ fn decide_write(
             (events::deleted(stream, next, live.created_at, &live.data), None)
         }
         (Op::Patch(_) | Op::Delete, None) => return Err(missing()),
+        // Nobody makes one of these within the other.
+        (Op::Transform { .. }, _) => return Err(missing()),
     };
     *state = DocumentState { version: next, changed_at: now, live };
     Ok(event)
+}
+
+/// The document's text with its transforms applied, checked as a client's is.
+fn transformed(
+    data: &Bytes,
+    transforms: &[Transform],
+    now: Timestamp,
+    limits: json::Limits,
+) -> Result<Bytes, Reason> {
+    if transforms.is_empty() {
+        return Ok(data.clone());
+    }
+    let mut after = text(data).to_owned();
+    for transform in transforms {
+        after = transform.apply(&after, now);
+    }
+    checked(&Bytes::from(after), limits)
+}
+
+fn checked(data: &Bytes, limits: json::Limits) -> Result<Bytes, Reason> {
+    json::compact_object(data, limits).map(Bytes::from).map_err(Reason::DocumentInvalid)
 }
 
 fn made(now: Timestamp, data: &Bytes) -> Live {

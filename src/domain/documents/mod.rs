@@ -9,6 +9,7 @@ mod merge;
 mod state;
 #[cfg(test)]
 mod tests;
+mod transform;
 mod write;
 
 pub(crate) use change::push_name;
@@ -17,4 +18,5 @@ pub(crate) use events::schemas;
 pub use events::{CREATED, DELETED, DocumentEvent, UPDATED, data_of, with_data};
 pub use merge::merge_patch;
 pub use state::{DocumentState, Live};
+pub use transform::{TRANSFORM_ELEMENTS_MAX, TRANSFORMS_MAX, Transform, TransformChange};
 pub use write::{ExpectedVersion, Op, ReadCheck, Write};

@@ -112,6 +112,7 @@ fn apply_naively(model: &Model, writes: &[Write], reads: &[ReadCheck]) -> Option
                 Some(serde_json::from_str(&merged).unwrap())
             }
             (Op::Delete, Some(_)) => None,
+            (Op::Transform { .. }, _) => unreachable!("none is drawn"),
         };
         model.insert(write.id.to_string(), (version + 1, after));
     }

@@ -5,6 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::transform::Transform;
 use crate::ids::{CollectionName, DocumentId};
 
 /// Which version a write is meant for. A version counts every change of the document, deletions
@@ -47,6 +48,13 @@ pub enum Op {
     Patch(Bytes),
     /// Delete it; refused when it does not exist.
     Delete,
+    /// Make, replace or patch it, and then change some fields by what they hold.
+    Transform {
+        /// [`Op::Create`], [`Op::Replace`] or [`Op::Patch`].
+        op: Box<Self>,
+        /// In order.
+        transforms: Vec<Transform>,
+    },
     /// Make it what it was at an earlier version, whose data was read from history.
     Restore {
         /// That version.
@@ -57,11 +65,21 @@ pub enum Op {
 }
 
 impl Op {
+    /// What it brings, in bytes: its data, and the operands of transforms.
+    pub fn bytes(&self) -> usize {
+        let transforms = match self {
+            Self::Transform { transforms, .. } => transforms.iter().map(Transform::bytes).sum(),
+            _ => 0,
+        };
+        self.data().map_or(0, Bytes::len) + transforms
+    }
+
     /// The data that the write brings, if any.
-    pub fn data(&self) -> Option<&Bytes> {
+    fn data(&self) -> Option<&Bytes> {
         match self {
             Self::Create(data) | Self::Replace(data) | Self::Patch(data) => Some(data),
             Self::Restore { data, .. } => Some(data),
+            Self::Transform { op, .. } => op.data(),
             Self::Delete => None,
         }
     }
