@@ -57,7 +57,7 @@ fuzz_target!(|text: &str| {
         }
         let Unreadable::Fields(fields) = rules.unreadable(&request) else { unreachable!() };
         assert!(fields.len() <= 2);
-        let unwritable = rules.unwritable(&request);
+        let unwritable = rules.unwritable(&request, &[]);
         if fields.is_empty() && verdict == Verdict::Allow {
             // The same rule everywhere: who may do all may write all, steps permitting.
             assert!(!matches!(unwritable, Unwritable::Needs(_)));

@@ -167,8 +167,9 @@ impl Rules {
 
     /// The first field that the write changes and whose `write` rule does not allow it. A create
     /// changes the fields it sets, a delete changes none. Fields are compared by value: the order
-    /// of names and the spelling of numbers and strings are no change.
-    pub fn unwritable(&self, request: &Request<'_>) -> Unwritable<'_> {
+    /// of names and the spelling of numbers and strings are no change. Fields that are `touched`
+    /// count as changed, whatever they hold: or who may not see one could find out what it holds.
+    pub fn unwritable(&self, request: &Request<'_>, touched: &[&Path]) -> Unwritable<'_> {
         if request.after.is_none() {
             return Unwritable::Nothing;
         }
@@ -176,8 +177,12 @@ impl Rules {
         let mut is_unknown = false;
         for field in &self.fields {
             let Some(rule) = &field.write else { continue };
+            let is_touched = touched
+                .iter()
+                .any(|one| one.starts_with(&field.path) || field.path.starts_with(one));
             let allowed = match evaluation.changed(&field.path) {
-                Ok(false) => continue,
+                Ok(false) if !is_touched => continue,
+                Ok(false) => evaluation.evaluate(&rule.node),
                 Ok(true) => evaluation.evaluate(&rule.node),
                 Err(fault) => Err(fault),
             };

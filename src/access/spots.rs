@@ -45,12 +45,16 @@ pub fn entries(data: &[u8]) -> Vec<(String, Range<usize>)> {
     found
 }
 
-/// `data` with other texts in some places, which must be in order and apart from each other.
+/// `data` with other texts in some places, which must be in order. One that reaches into the one
+/// before is passed over.
 pub fn splice(data: &[u8], replaced: &[(Range<usize>, Vec<u8>)]) -> Vec<u8> {
     let more: usize = replaced.iter().map(|(_, text)| text.len()).sum();
     let mut out = Vec::with_capacity(data.len() + more);
     let mut from = 0;
     for (at, text) in replaced {
+        if at.start < from {
+            continue;
+        }
         out.extend_from_slice(&data[from..at.start]);
         out.extend_from_slice(text);
         from = at.end;

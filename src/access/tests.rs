@@ -342,7 +342,7 @@ fn fields_that_may_not_be_written() {
     let ask = |before: Option<&str>, after: Option<&str>| {
         let operation = if before.is_none() { Operation::Create } else { Operation::Update };
         let case = Case { auth: None, before, after, lookup: &lookup, operation };
-        case.ask(|request| match rules.unwritable(request) {
+        case.ask(|request| match rules.unwritable(request, &[]) {
             Unwritable::Nothing => "-".to_owned(),
             Unwritable::Field(path) => path.to_string(),
             Unwritable::Needs(_) => "needs".to_owned(),

@@ -151,6 +151,9 @@ fn too_large(bytes_max: usize) -> Problem {
 ///
 /// Errors: `invalid-json`, and `invalid-body` with a pointer to what is wrong.
 pub(crate) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
+    if let Err(invalid) = json::check_names(body) {
+        return Err(Problem::new(Code::InvalidJson, format!("the body {invalid}")));
+    }
     serde_json::from_slice(body).map(|Object(value)| value).or_else(|error| {
         if !error.is_data() {
             return Err(Problem::new(Code::InvalidJson, format!("not valid JSON: {error}")));

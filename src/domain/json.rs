@@ -183,6 +183,9 @@ impl<'de> Visitor<'de> for NoDuplicates {
         let mut many: HashSet<std::borrow::Cow<'de, str>> = HashSet::new();
         while let Some(name) = entries.next_key::<Name<'de>>()? {
             let Name(name) = name;
+            if name == RAW_NAME {
+                return Err(serde::de::Error::custom("an object has a name that is not allowed"));
+            }
             let fresh = if few.len() < SCAN_MAX && many.is_empty() {
                 let fresh = !few.contains(&name);
                 few.push(name);
@@ -198,6 +201,23 @@ impl<'de> Visitor<'de> for NoDuplicates {
         }
         Ok(())
     }
+}
+
+/// An object with this name first is read by `serde_json` as the JSON in its text, with a limit of
+/// depth of its own: texts within texts would nest without an end. Nobody's data needs it.
+const RAW_NAME: &str = "$serde_json::private::RawValue";
+
+/// Checks JSON that is to be read into a tree and is not checked by [`compact_object`]: that it
+/// nests no deeper than it shows.
+pub fn check_names(text: &[u8]) -> Result<(), Invalid> {
+    let has = |part: &[u8]| memchr::memmem::find(text, part).is_some();
+    // The name may be written with escapes.
+    if !has(b"private::RawValue") && !has(b"\\u") {
+        return Ok(());
+    }
+    let syntax = |e: serde_json::Error| Invalid::Syntax(e.to_string());
+    let mut parser = serde_json::Deserializer::from_slice(text);
+    NoDuplicates.deserialize(&mut parser).and_then(|()| parser.end()).map_err(syntax)
 }
 
 /// A name, borrowed where it has no escapes.
@@ -233,6 +253,17 @@ mod tests {
         assert!(compact(r#"{"a":[[]]}"#).is_ok());
         let long = format!(r#"{{"a":"{}"}}"#, "x".repeat(40));
         assert!(matches!(compact(&long), Err(Invalid::TooLarge { bytes: 48, bytes_max: 45 })));
+    }
+
+    #[test]
+    fn no_text_nests_within_a_text() {
+        let hidden = r#"{"a":{"$serde_json::private::RawValue":"[[]]"}}"#;
+        let roomy = Limits { bytes_max: 4096, depth_max: 3 };
+        for text in [hidden.to_owned(), hidden.replace("$serde", "\\u0024serd\\u0065")] {
+            assert!(matches!(compact_object(text.as_bytes(), roomy), Err(Invalid::Syntax(_))));
+            assert!(matches!(check_names(text.as_bytes()), Err(Invalid::Syntax(_))), "{text}");
+        }
+        assert_eq!(check_names(br#"{"a":"\u0024 and $serde_json"}"#), Ok(()));
     }
 
     #[test]

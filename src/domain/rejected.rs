@@ -122,6 +122,12 @@ pub enum Reason {
     /// A personal field of somebody who was erased.
     #[error("the user {0} was erased: nothing personal can be written about it")]
     SubjectErased(UserId),
+    /// More personal values than are sealed in one document.
+    #[error("the document has more than {limit} personal values")]
+    PersonalTooMany {
+        /// The limit.
+        limit: usize,
+    },
     /// A personal field too large to be sealed.
     #[error("the personal field {field} has more than {bytes_max} bytes")]
     PersonalTooLarge {

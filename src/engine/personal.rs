@@ -3,7 +3,7 @@
 //! person's key is destroyed, they read as `null`.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -23,6 +23,9 @@ use crate::read::Document;
 /// What a sealed value's text starts with; then come the person's id, a colon, and what was sealed.
 /// Ids have no colon.
 const MARK: &str = "hw.sealed.1:";
+
+/// Personal values in one document at most: each is sealed by itself, by the writer of all.
+const VALUES_MAX: usize = 1_000;
 
 /// What is personal in one collection's documents.
 #[derive(Debug, Default)]
@@ -137,11 +140,11 @@ impl Personal {
         data: Bytes,
     ) -> Result<Bytes, Error> {
         let Some(fields) = self.ever(project, key.0, &data) else { return Ok(data) };
-        let mut opened = Vec::new();
+        let mut opened = Opened::default();
         for path in &fields.ever {
             self.open_in(project, key, path, (&data, &[], 0), &mut opened).await?;
         }
-        Ok(spliced(data, opened))
+        Ok(spliced(data, opened.done))
     }
 
     /// An event with what is sealed in it opened; any event but those of documents as it is. Errors
@@ -164,7 +167,7 @@ impl Personal {
             Some(DocumentEvent::Updated { data, before, .. }) => (data, Some(before)),
             None => return as_it_is(),
         };
-        let mut opened = Vec::new();
+        let mut opened = Opened::default();
         for path in &fields.ever {
             let part = (&data[..], &[][..], offset(&event.data, data)?);
             self.open_in(&event.project, key, path, part, &mut opened).await?;
@@ -178,7 +181,7 @@ impl Personal {
             }
         }
         let mut event = event.clone();
-        event.data = spliced(event.data, opened);
+        event.data = spliced(event.data, opened.done);
         Ok(Arc::new(Recorded { position: recorded.position, event }))
     }
 
@@ -187,8 +190,19 @@ impl Personal {
         let event = &recorded.event;
         let Some((collection, _)) = event.stream.as_document() else { return false };
         let mark = format!("\"{MARK}{user}:");
-        let ever = self.ever(&event.project, collection, &event.data);
-        ever.is_some() && memmem::find(&event.data, mark.as_bytes()).is_some()
+        let is_there = |text: &[u8]| memmem::find(text, mark.as_bytes()).is_some();
+        if self.ever(&event.project, collection, &event.data).is_none() || !is_there(&event.data) {
+            return false;
+        }
+        // Not what it was before: that may have been another's.
+        match DocumentEvent::decode(event) {
+            Ok(Some(
+                DocumentEvent::Created { data, .. }
+                | DocumentEvent::Updated { data, .. }
+                | DocumentEvent::Deleted { data, .. },
+            )) => is_there(&data),
+            _ => false,
+        }
     }
 
     /// What of each of the project's collections is personal.
@@ -214,7 +228,7 @@ impl Personal {
         key: (&str, &str),
         path: &Path,
         (part, above, start): (&[u8], &[&str], usize),
-        opened: &mut Vec<(Range<usize>, Vec<u8>)>,
+        opened: &mut Opened,
     ) -> Result<(), Error> {
         for Spot { at, .. } in find(part, above, std::slice::from_ref(path)) {
             let text = &part[at.clone()];
@@ -224,14 +238,31 @@ impl Personal {
             let Some((subject, sealed)) = sealed.and_then(|sealed| sealed.split_once(':')) else {
                 continue;
             };
+            let at = start + at.start..start + at.end;
+            // Of two fields within each other that were both personal, one has opened it.
+            if UserId::new(subject).is_err() || opened.done.iter().any(|(done, _)| *done == at) {
+                continue;
+            }
             let place = place(key, path);
-            let plain = match self.sealer.open(project, subject, &place, sealed).await {
-                Ok(plain) => plain.unwrap_or_else(|| b"null".to_vec()),
+            let plain = match opened.gone.contains(subject) {
+                true => Ok(None),
+                false => self.sealer.open(project, subject, &place, sealed).await,
+            };
+            let plain = match plain {
+                Ok(Some(plain)) => plain,
+                Ok(None) => {
+                    opened.gone.insert(subject.to_owned());
+                    b"null".to_vec()
+                }
                 // Text of a client's that merely looks like it.
-                Err(vault::Error::Unreadable | vault::Error::TooLarge { .. }) => continue,
+                Err(
+                    vault::Error::Unreadable
+                    | vault::Error::TooLarge { .. }
+                    | vault::Error::NoSubject,
+                ) => continue,
                 Err(error) => return Err(no_keys(&error)),
             };
-            opened.push((start + at.start..start + at.end, plain));
+            opened.done.push((at, plain));
         }
         Ok(())
     }
@@ -249,7 +280,7 @@ impl Personal {
         decided: Vec<NewEvent>,
         bytes_max: usize,
     ) -> Result<Vec<NewEvent>, Error> {
-        let mut sealed = Vec::with_capacity(decided.len());
+        let (mut sealed, mut bytes) = (Vec::with_capacity(decided.len()), 0);
         for (index, event) in decided.into_iter().enumerate() {
             let refused = |error| match error {
                 Refusal::Reason(reason) => {
@@ -258,7 +289,15 @@ impl Personal {
                 Refusal::Error(error) => error,
             };
             let done = self.seal_one(project, by_collection, before, event, bytes_max).await;
-            sealed.push(done.map_err(refused)?);
+            let done = done.map_err(refused)?;
+            bytes += done.data.len();
+            if bytes > documents::COMMIT_BYTES_MAX {
+                let bytes_max = documents::COMMIT_BYTES_MAX;
+                let part = Some(Part::Write(index));
+                let reason = Reason::CommitTooLarge { bytes_max };
+                return Err(Error::Rejected(Rejected { reason, part }));
+            }
+            sealed.push(done);
         }
         Ok(sealed)
     }
@@ -276,7 +315,8 @@ impl Personal {
             Some((collection, domain::DocumentId::new(id).ok()?))
         });
         let Some(key) = key else { return Ok(event) };
-        let Some(fields) = by_collection.get(&key.0) else { return Ok(event) };
+        let fields = by_collection.get(&key.0).filter(|fields| fields.seals());
+        let Some(fields) = fields else { return Ok(event) };
         let corrupt = || Refusal::Error(Error::Corrupt("an event just made".to_owned()));
         let after = documents::data_of(&event).ok_or_else(corrupt)?;
         let was = before.get(&key).cloned().flatten();
@@ -316,7 +356,15 @@ impl Personal {
         sealed: &mut Sealed,
     ) -> Result<Bytes, Refusal> {
         let mut replaced = Vec::new();
-        for Spot { field, at } in find(data, &[], &fields.now) {
+        let spots = find(data, &[], &fields.now);
+        if spots.len() > VALUES_MAX {
+            if !gives_up {
+                return Err(Refusal::Reason(Reason::PersonalTooMany { limit: VALUES_MAX }));
+            }
+            let gone = spots.into_iter().map(|spot| (spot.at, b"null".to_vec()));
+            return Ok(spliced(data.clone(), gone.collect()));
+        }
+        for Spot { field, at } in spots {
             let (plain, path) = (&data[at.clone()], &fields.now[field]);
             if plain == b"null" {
                 continue;
@@ -365,6 +413,14 @@ impl Personal {
             Err(error) => Err(Refusal::Error(no_keys(&error))),
         }
     }
+}
+
+/// What was opened of a document or event, and where.
+#[derive(Default)]
+struct Opened {
+    done: Vec<(Range<usize>, Vec<u8>)>,
+    /// Persons who have no key any more: the store of keys need not be asked again.
+    gone: HashSet<String>,
 }
 
 /// What is personal, by collection.

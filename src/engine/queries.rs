@@ -94,6 +94,9 @@ struct Sight<'a> {
     needs_now: bool,
 }
 
+/// Bytes of documents that one query may look at when it looks at all of a collection.
+const BYTES_LOOKED_AT_MAX: usize = 256 << 20;
+
 /// What there is of a row.
 enum Seen {
     Document(Document),
@@ -177,10 +180,12 @@ impl<'a> Sight<'a> {
             Some(_) => self.engine.options.query_documents_max.min(ROWS_SCANNED_AS_OF_MAX),
         };
         let (mut rows, mut looked, mut hidden) = (self.rows(None), 0, Vec::new());
+        let mut bytes = 0;
         while let Some(chunk) = rows.next_chunk(usize::MAX).await? {
             for (id, stored) in chunk {
                 looked += 1;
-                if looked > documents_max {
+                bytes += stored.data.as_ref().map_or(0, |data| data.len());
+                if looked > documents_max || bytes > BYTES_LOOKED_AT_MAX {
                     return Err(Error::QueryTooLarge { documents_max });
                 }
                 match self.look(&id, stored).await? {
@@ -263,7 +268,7 @@ impl Engine {
         limit: usize,
     ) -> Result<OrderedPage, Error> {
         let sight = Sight::open(self, wanted).await?;
-        let mut best = Best { order, from, limit, found: Vec::new(), bytes: 0, elsewhere: false };
+        let mut best = Best::new(order, from, limit);
         let mut total = 0;
         let hidden = sight
             .all(|document| {
@@ -300,14 +305,21 @@ struct Best<'a> {
     order: &'a Order,
     from: From<'a>,
     limit: usize,
-    /// In the page's own direction, one more than the page has.
+    /// In the page's own direction.
     found: Vec<(Keys, Document)>,
     bytes: usize,
+    /// The first one that had no room: neither have those behind it.
+    bound: Option<Keys>,
     /// Whether there are documents on the other side of the place.
     elsewhere: bool,
 }
 
-impl Best<'_> {
+impl<'a> Best<'a> {
+    fn new(order: &'a Order, from: From<'a>, limit: usize) -> Self {
+        let (found, bound) = (Vec::new(), None);
+        Self { order, from, limit, found, bytes: 0, bound, elsewhere: false }
+    }
+
     fn compare(&self, one: &Keys, other: &Keys) -> Ordering {
         let at = self.order.compare(one, other);
         if matches!(self.from, From::Before(_)) { at.reverse() } else { at }
@@ -321,29 +333,24 @@ impl Best<'_> {
             self.elsewhere = true;
             return;
         }
-        let at = self.found.partition_point(|(own, _)| self.compare(own, &keys).is_lt());
-        if at > self.limit {
+        if self.bound.as_ref().is_some_and(|bound| self.compare(&keys, bound).is_ge()) {
             return;
         }
+        let at = self.found.partition_point(|(own, _)| self.compare(own, &keys).is_lt());
         self.bytes += document.data.len();
         self.found.insert(at, (keys, document));
-        let is_too_much = |best: &Self| {
-            best.found.len() > best.limit + 1
-                // The page may be short, but never empty.
-                || (best.bytes > PAGE_BYTES_MAX && best.found.len() > 2)
-        };
-        while is_too_much(self) {
-            let Some((_, last)) = self.found.pop() else { break };
+        // The page may be short, but never empty.
+        while self.found.len() > self.limit || (self.bytes > PAGE_BYTES_MAX && self.found.len() > 1)
+        {
+            let Some((keys, last)) = self.found.pop() else { break };
             self.bytes -= last.data.len();
-            // Whatever comes behind what went has no place here either.
-            self.limit = self.limit.min(self.found.len().saturating_sub(1)).max(1);
+            self.bound = Some(keys);
         }
     }
 
     /// The page, where the next one begins and where the one before ends.
     fn done(mut self) -> (Vec<Document>, Option<Cursor>, Option<Cursor>) {
-        let is_more = self.found.len() > self.limit;
-        self.found.truncate(self.limit);
+        let is_more = self.bound.is_some();
         let backwards = matches!(self.from, From::Before(_));
         if backwards {
             self.found.reverse();

@@ -13,6 +13,9 @@ use crate::order::Key;
 use crate::parse::Invalid;
 use crate::{AGGREGATES_MAX, GROUP_FIELDS_MAX, GROUPS_MAX};
 
+/// Bytes of an aggregate's name at most.
+const NAME_BYTES_MAX: usize = 100;
+
 /// What is asked for, by the names that the client gave.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Aggregate {
@@ -26,7 +29,7 @@ enum Op {
     /// Of numbers; whatever else is there does not count.
     Sum(Field),
     Average(Field),
-    /// In the order of orderings; neither `null` nor what is missing counts.
+    /// Of numbers, texts and booleans, in the order of orderings.
     Min(Field),
     Max(Field),
 }
@@ -40,16 +43,14 @@ pub struct TooManyGroups;
 #[derive(Debug)]
 pub struct Aggregates<'a> {
     aggregate: &'a Aggregate,
-    groups: BTreeMap<Vec<Key>, Counted>,
+    groups: BTreeMap<Vec<Key>, Vec<State>>,
 }
-
-/// A group on its way: the values that it is by, and its aggregates.
-type Counted = (Vec<Option<Value>>, Vec<State>);
 
 /// The aggregates of one group; without `groupBy` there is one, of all.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Group {
-    /// The fields' values by their names; what a document did not have is left out.
+    /// The fields' values by their names; what a document did not have is left out. Lists are all
+    /// alike, and so are objects, and long texts are cut as orderings cut them.
     pub key: Map<String, Value>,
     /// By the names that the client gave.
     pub values: Map<String, Value>,
@@ -60,7 +61,7 @@ enum State {
     Count(u64),
     Sum(Sum),
     Average(Sum),
-    Best(Option<(Key, Value)>),
+    Best(Option<Key>),
 }
 
 /// Whole numbers are summed exactly, and doubles beside them.
@@ -115,6 +116,10 @@ impl Aggregate {
         };
         let mut own = Vec::with_capacity(parts.len());
         for (name, value) in parts {
+            if name.len() > NAME_BYTES_MAX {
+                let detail = format!("a name has at most {NAME_BYTES_MAX} bytes");
+                return Err(Invalid::new("/aggregate", detail));
+            }
             let escaped = name.replace('~', "~0").replace('/', "~1");
             own.push((name.clone(), Op::of(value, &format!("/aggregate/{escaped}"))?));
         }
@@ -193,11 +198,9 @@ impl<'a> Aggregates<'a> {
             if self.groups.len() == GROUPS_MAX {
                 return Err(TooManyGroups);
             }
-            let values = self.aggregate.group_by.iter().map(|(_, field)| value(field, document));
-            let group = (values.collect(), self.aggregate.states());
-            self.groups.insert(key.clone(), group);
+            self.groups.insert(key.clone(), self.aggregate.states());
         }
-        let Some((_, states)) = self.groups.get_mut(&key) else { return Ok(()) };
+        let Some(states) = self.groups.get_mut(&key) else { return Ok(()) };
         for ((_, op), state) in self.aggregate.asked.iter().zip(states) {
             state.add(op, document);
         }
@@ -207,24 +210,19 @@ impl<'a> Aggregates<'a> {
     /// What they came to, in the order of the groups' values.
     pub fn done(mut self) -> Vec<Group> {
         if self.groups.is_empty() && self.aggregate.group_by.is_empty() {
-            self.groups.insert(Vec::new(), (Vec::new(), self.aggregate.states()));
+            self.groups.insert(Vec::new(), self.aggregate.states());
         }
         let names = || self.aggregate.group_by.iter().map(|(name, _)| name.clone());
         let asked = || self.aggregate.asked.iter().map(|(name, _)| name.clone());
-        let groups = self.groups.values().map(|(values, states)| {
-            let known = |(name, value): (String, &Option<Value>)| Some((name, value.clone()?));
+        let groups = self.groups.iter().map(|(keys, states)| {
+            let known = |(name, key): (String, &Key)| Some((name, key.value()?));
             Group {
-                key: names().zip(values).filter_map(known).collect(),
+                key: names().zip(keys).filter_map(known).collect(),
                 values: asked().zip(states.iter().map(State::to_json)).collect(),
             }
         });
         groups.collect()
     }
-}
-
-/// A field's value as JSON; a text or a number as it was written.
-fn value(field: &Field, document: &Document<'_>) -> Option<Value> {
-    serde_json::from_slice(&field.of(document)?).ok()
 }
 
 impl State {
@@ -240,13 +238,14 @@ impl State {
             (Self::Best(best), Op::Min(field) | Op::Max(field)) => {
                 let key = Key::of(field, document);
                 let is_better = match best {
-                    _ if key <= Key::Null => false,
+                    // Neither what is missing nor what has no order of its own.
+                    _ if key <= Key::Null || key >= Key::List => false,
                     None => true,
-                    Some((known, _)) if matches!(op, Op::Min(_)) => key < *known,
-                    Some((known, _)) => key > *known,
+                    Some(known) if matches!(op, Op::Min(_)) => key < *known,
+                    Some(known) => key > *known,
                 };
-                if is_better && let Some(value) = value(field, document) {
-                    *best = Some((key, value));
+                if is_better {
+                    *best = Some(key);
                 }
             }
             _ => {}
@@ -259,7 +258,7 @@ impl State {
             Self::Sum(sum) => sum.total().to_json(),
             Self::Average(Sum { count: 0, .. }) | Self::Best(None) => Value::Null,
             Self::Average(sum) => (sum.total().to_f64() / sum.count as f64).into(),
-            Self::Best(Some((_, value))) => value.clone(),
+            Self::Best(Some(key)) => key.value().unwrap_or_default(),
         }
     }
 }

@@ -78,6 +78,7 @@ impl Cursor {
         }
         let text = text.strip_prefix(MARK).ok_or(InvalidCursor)?;
         let json = BASE64URL_NOPAD.decode(text.as_bytes()).map_err(|_| InvalidCursor)?;
+        domain::json::check_names(&json).map_err(|_| InvalidCursor)?;
         let Text { k, i, o } = serde_json::from_slice(&json).map_err(|_| InvalidCursor)?;
         if o != order.fingerprint() || k.len() != order.len() {
             return Err(InvalidCursor);

@@ -46,6 +46,11 @@ pub(crate) enum Bounds {
 }
 
 impl Filter {
+    /// Whether it asks when a document was last changed.
+    pub fn asks_when_changed(&self) -> bool {
+        self.node.asks_of(&Field::UpdatedAt)
+    }
+
     /// Whether a document is among those that the query is about. Text that is no document is not.
     pub fn matches(&self, document: &Document<'_>) -> bool {
         self.node.holds(document)
@@ -53,6 +58,14 @@ impl Filter {
 }
 
 impl Node {
+    fn asks_of(&self, wanted: &Field) -> bool {
+        match self {
+            Self::And(parts) | Self::Or(parts) => parts.iter().any(|part| part.asks_of(wanted)),
+            Self::Not(part) => part.asks_of(wanted),
+            Self::Field(field, _) => field == wanted,
+        }
+    }
+
     /// Recursion is as deep as the filter, whose depth was limited when it was read.
     fn holds(&self, document: &Document<'_>) -> bool {
         match self {

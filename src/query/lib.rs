@@ -28,7 +28,7 @@ pub use pick::{Selection, pick};
 pub const FILTER_BYTES_MAX: usize = 32 << 10;
 /// How deep `and`, `or` and `not` may nest.
 pub const FILTER_DEPTH_MAX: usize = 16;
-/// Comparisons in one filter at most, and values of one `in`.
+/// Comparisons in one filter at most, each value of an `in` counted as one.
 pub const FILTER_PARTS_MAX: usize = 100;
 /// Orderings of one query at most.
 pub const ORDERS_MAX: usize = 8;

@@ -82,18 +82,22 @@ impl Key {
         Self::Text(text[..text.floor_char_boundary(ORDERED_BYTES_MAX)].to_owned())
     }
 
-    /// As a list of one value, or of none for what is missing: what a cursor has of it.
-    pub(crate) fn to_json(&self) -> Value {
-        let value = match self {
-            Self::Missing => return Value::Array(Vec::new()),
+    /// What it tells of the value; `None` for what is missing.
+    pub(crate) fn value(&self) -> Option<Value> {
+        Some(match self {
+            Self::Missing => return None,
             Self::Null => Value::Null,
             Self::Bool(value) => (*value).into(),
             Self::Number(number) => number.to_json(),
             Self::Text(text) => text.as_str().into(),
             Self::List => Value::Array(Vec::new()),
             Self::Object => Value::Object(Map::new()),
-        };
-        Value::Array(vec![value])
+        })
+    }
+
+    /// As a list of one value, or of none for what is missing: what a cursor has of it.
+    pub(crate) fn to_json(&self) -> Value {
+        Value::Array(self.value().into_iter().collect())
     }
 
     pub(crate) fn from_json(value: &Value) -> Option<Self> {

@@ -131,8 +131,13 @@ fn comparison(parts: &Map<String, Value>, at: &str, left: &mut usize) -> Result<
         }
         _ => Err(Invalid::new(&*place, "null, lists and objects have no order")),
     };
-    let values = || match value {
+    let mut values = || match value {
         Value::Array(values) if (1..=FILTER_PARTS_MAX).contains(&values.len()) => {
+            // Each is held against each document.
+            *left = left.checked_sub(values.len() - 1).ok_or_else(|| {
+                let detail = format!("a filter has at most {FILTER_PARTS_MAX} values in all");
+                Invalid::new(&*place, detail)
+            })?;
             Ok(values.clone())
         }
         _ => Err(Invalid::new(&*place, format!("expected a list of 1 to {FILTER_PARTS_MAX}"))),

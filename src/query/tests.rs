@@ -193,6 +193,10 @@ fn what_is_too_large_or_too_deep_is_refused() {
     assert!(Filter::parse(&nested(17).to_string()).is_err());
     let deep = format!("{}1{}", "{\"not\":".repeat(100_000), "}".repeat(100_000));
     assert!(Filter::parse(&deep).is_err());
+    let list = |count: usize| json!({"field": "a", "op": "in", "value": vec![1; count]});
+    assert!(Filter::parse(&json!({"or": [list(50), list(50)]}).to_string()).is_ok());
+    let refused = Filter::parse(&json!({"or": [list(50), list(51)]}).to_string()).unwrap_err();
+    assert_eq!(refused.at, "/or/1/value");
     let long = json!({"field": "a", "op": "==", "value": "x".repeat(40_000)}).to_string();
     assert!(Filter::parse(&long).unwrap_err().detail.contains("32768"));
     assert!(Filter::parse("{\"field\":\"a\",\"field\":\"b\"}").is_err(), "twice the same name");

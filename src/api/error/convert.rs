@@ -78,6 +78,7 @@ impl From<Reason> for Problem {
                 Self::new(Code::SubjectMissing, text).field(pointer_to(field))
             }
             Reason::SubjectErased(_) => Self::new(Code::SubjectErased, text),
+            Reason::PersonalTooMany { .. } => Self::new(Code::DocumentTooLarge, text),
             Reason::PersonalTooLarge { ref field, .. } => {
                 Self::new(Code::DocumentTooLarge, text).field(pointer_to(field))
             }

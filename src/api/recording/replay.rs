@@ -72,6 +72,8 @@ struct Question<'a> {
     auth: Option<&'a Auth>,
     before: Option<&'a Document>,
     after: Option<&'a Document>,
+    /// What a write changes by what it holds.
+    touched: Vec<&'a access::Path>,
     now: Timestamp,
     others: Position,
     /// The verdict when it was asked.
@@ -293,6 +295,10 @@ fn question<'a>(
         auth: recorded.auth.as_deref(),
         before,
         after,
+        touched: match &recorded.what {
+            What::Write { op, .. } => op.touched().collect(),
+            What::Read { .. } | What::List { .. } => Vec::new(),
+        },
         now: recorded.time,
         others: recorded.others,
         was_allowed,
@@ -336,7 +342,7 @@ impl Question<'_> {
                 Unreadable::Needs(needs) => return Err(needs),
             },
             (true, None) => Vec::new(),
-            (false, _) => match rules.unwritable(&request) {
+            (false, _) => match rules.unwritable(&request, &self.touched) {
                 Unwritable::Nothing => Vec::new(),
                 Unwritable::Field(path) => return Ok(denied(vec![path.as_str().to_owned()])),
                 Unwritable::Needs(needs) => return Err(needs),

@@ -1,6 +1,6 @@
 //! Transactions: several writes, and reads that must still hold, all or none.
 
-use access::Path;
+use access::{Operation, Path};
 use actix_web::http::StatusCode;
 use bytes::Bytes;
 use domain::documents::{
@@ -10,9 +10,9 @@ use domain::documents::{
 use domain::json::Limits;
 use domain::{CollectionName, DocumentId, Recorded};
 use engine::Document;
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::documents::{DocumentBody, new_id, seen};
@@ -71,9 +71,9 @@ pub(crate) struct CommitWrite<'a> {
     /// Changes by what fields hold, after `data`, by the field's name: `{"increment": 1}`, `min`,
     /// `max`, `arrayUnion`, `arrayRemove`, `{"serverTime": true}` or `{"delete": true}`. A patch
     /// with transforms needs no data.
-    #[serde(default)]
+    #[serde(default, borrow)]
     #[schema(value_type = Option<HashMap<String, Object>>)]
-    transforms: Option<Map<String, Value>>,
+    transforms: Option<&'a RawValue>,
     /// The version that the document must have; 0 when it must not exist.
     if_version: Option<u64>,
 }
@@ -137,6 +137,10 @@ pub(crate) async fn commit(mut call: Call) -> Answer {
         return Err(Problem::body("/reads", format!("expected at most {count_max} reads")));
     }
     let limits = call.app.engine.options().document;
+    for write in &commit.writes {
+        // Who may not write there at all need not be decided about by the writer.
+        scope.may_write(&write.collection, write.op.operations())?;
+    }
     let ops: Vec<CommitOp> = commit.writes.iter().map(|write| write.op).collect();
     let mut writes = Vec::with_capacity(commit.writes.len());
     for (index, write) in commit.writes.into_iter().enumerate() {
@@ -186,6 +190,15 @@ fn write_result(out: &mut Vec<u8>, recorded: &Recorded, op: CommitOp, document: 
 }
 
 impl CommitOp {
+    fn operations(self) -> &'static [Operation] {
+        match self {
+            Self::Create => &[Operation::Create],
+            Self::Replace => &[Operation::Create, Operation::Update],
+            Self::Patch => &[Operation::Update],
+            Self::Delete => &[Operation::Delete],
+        }
+    }
+
     fn as_str(self) -> &'static str {
         match self {
             Self::Create => "create",
@@ -203,7 +216,15 @@ impl CommitRead {
 }
 
 /// Errors with the place below `at` and what is wrong there.
-fn read_transforms(transforms: &Map<String, Value>, at: &str) -> Result<Vec<Transform>, Problem> {
+fn read_transforms(
+    transforms: &RawValue,
+    limits: Limits,
+    at: &str,
+) -> Result<Vec<Transform>, Problem> {
+    // Checked as data is, for it becomes some.
+    let checked = body::document(transforms.get().as_bytes(), limits);
+    let checked = checked.map_err(|problem| problem.field(at.to_owned()))?;
+    let transforms: IndexMap<&str, &RawValue> = body::parse(&checked)?;
     if !(1..=TRANSFORMS_MAX).contains(&transforms.len()) {
         return Err(Problem::body(at.to_owned(), format!("expected 1 to {TRANSFORMS_MAX} fields")));
     }
@@ -221,17 +242,19 @@ fn read_transforms(transforms: &Map<String, Value>, at: &str) -> Result<Vec<Tran
     Ok(read)
 }
 
-fn read_change(change: &Value) -> Option<TransformChange> {
-    let mut parts = change.as_object()?.iter();
-    let ((name, operand), None) = (parts.next()?, parts.next()) else { return None };
-    let number = || operand.is_number().then(|| operand.to_string());
+fn read_change(change: &RawValue) -> Option<TransformChange> {
+    let parts: IndexMap<&str, &RawValue> = serde_json::from_str(change.get()).ok()?;
+    let (1, Some((name, operand))) = (parts.len(), parts.first()) else { return None };
+    let operand = operand.get();
+    let is_number = operand.starts_with(|first: char| first == '-' || first.is_ascii_digit());
+    let number = || is_number.then(|| operand.to_owned());
     let list = || {
-        let list = operand.as_array()?;
+        let list: Vec<&RawValue> = serde_json::from_str(operand).ok()?;
         let fits = list.len() <= TRANSFORM_ELEMENTS_MAX;
-        fits.then(|| list.iter().map(Value::to_string).collect())
+        fits.then(|| list.iter().map(|one| one.get().to_owned()).collect())
     };
-    let when_true = |change| (operand == true).then_some(change);
-    match name.as_str() {
+    let when_true = |change| (operand == "true").then_some(change);
+    match *name {
         "increment" => number().map(TransformChange::Increment),
         "min" => number().map(TransformChange::Min),
         "max" => number().map(TransformChange::Max),
@@ -257,7 +280,7 @@ impl CommitWrite<'_> {
             (Some(_), CommitOp::Delete) => {
                 return Err(Problem::body(at("transforms"), "delete takes no transforms"));
             }
-            (Some(transforms), _) => read_transforms(transforms, &at("transforms"))?,
+            (Some(transforms), _) => read_transforms(transforms, limits, &at("transforms"))?,
         };
         let is_patch_alone =
             self.op == CommitOp::Patch && self.data.is_none() && !transforms.is_empty();

@@ -112,7 +112,7 @@ impl Route {
         let mut segments = below.split('/').skip(1);
         let first = segments.next().unwrap_or_default();
         let area = match first {
-            "collections" if segments.nth(1) == Some("documents") => "documents",
+            "collections" if matches!(segments.nth(1), Some("documents" | "query")) => "documents",
             "collections" | "rules" => "collections",
             "commit" | "query" | "count" | "aggregate" | "realtime" => "documents",
             "users" | "roles" => "users",
@@ -121,9 +121,7 @@ impl Route {
             "events" => "events",
             _ => "project",
         };
-        // A question may be too long for a path.
-        let is_question = matches!(below.rsplit('/').next(), Some("query" | "count" | "aggregate"));
-        let need = if self.is_write() && !is_question { Need::Write } else { Need::Read };
+        let need = if self.is_write() { Need::Write } else { Need::Read };
         Some((area, need))
     }
 
@@ -134,7 +132,12 @@ impl Route {
 
     /// Whether it writes to the log.
     pub(crate) fn is_write(&self) -> bool {
-        self.method != Method::GET
+        self.method != Method::GET && !self.is_question()
+    }
+
+    /// Whether it only asks, though it has a body: what it asks may be too long for a path.
+    fn is_question(&self) -> bool {
+        self.pattern.ends_with("/query")
     }
 }
 

@@ -196,3 +196,44 @@ async fn transforms_change_what_is_there_when_they_are_written() {
     ]});
     rig.table(&[("POST", "commit", &twice.to_string(), 413, "document-too-large")]).await;
 }
+
+/// Who may not see a field can't find out by a transform what it holds.
+#[actix_web::test]
+async fn transforms_tell_nothing_of_hidden_fields() {
+    let rig = Rig::new().await;
+    let settings = json!({
+        "rules": {"update": "true", "read": "true"},
+        "fields": {"salary": {"read": "false", "write": "false"}},
+    });
+    rig.table(&[
+        ("PUT", "collections/c", &settings.to_string(), 201, ""),
+        ("PUT", "collections/c/documents/a", r#"{"salary":5,"n":1}"#, 201, ""),
+    ])
+    .await;
+    let anybody = rig.key("publishable").await;
+    for (change, status) in [
+        (json!({"salary": {"max": 1}}), 403),
+        (json!({"salary": {"max": 9}}), 403),
+        (json!({"salary": {"arrayUnion": []}}), 403),
+        (json!({"salary.x": {"delete": true}}), 403),
+        (json!({"n": {"max": 0}}), 200),
+    ] {
+        let write = json!({"op": "patch", "collection": "c", "id": "a", "transforms": change});
+        let body = json!({"writes": [write]}).to_string();
+        let done = rig.ask_as(&anybody, "POST", "commit", &[], &body).await;
+        assert_eq!(done.status, status, "{change}: {}", done.text);
+    }
+    // Where nothing may be created, nobody is asked whether this may be.
+    let write = json!({"op": "create", "collection": "c", "data": {}});
+    let body = json!({"writes": [write]}).to_string();
+    let done = rig.ask_as(&anybody, "POST", "commit", &[], &body).await;
+    assert_eq!((done.status, done.code().as_str()), (403, "forbidden"));
+    // Digits stay, and a field named twice is a mistake.
+    let write = r#"{"op":"patch","collection":"c","id":"a","transforms":"#;
+    let raw = |transforms: &str| format!(r#"{{"writes":[{write}{transforms}}}]}}"#);
+    let digits = raw(r#"{"l":{"arrayUnion":[12345678901234567890123,1.10]}}"#);
+    let done = rig.ask("POST", "commit", &[], &digits).await;
+    assert!(done.text.contains("[12345678901234567890123,1.10]"), "{}", done.text);
+    let twice = raw(r#"{"n":{"max":1},"n":{"max":2}}"#);
+    rig.table(&[("POST", "commit", &twice, 400, "invalid-json")]).await;
+}

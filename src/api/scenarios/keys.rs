@@ -57,6 +57,7 @@ fn every_route_of_a_project_has_a_scope_that_there_is() {
         ("DELETE", "/collections/{collection}", "collections:write"),
         ("GET", documents, "documents:read"),
         ("POST", documents, "documents:write"),
+        ("POST", "/collections/{collection}/query", "documents:read"),
         ("GET", &format!("{documents}/{{id}}/history"), "documents:read"),
         ("POST", &format!("{documents}/{{id}}/restore"), "documents:write"),
         ("POST", "/commit", "documents:write"),

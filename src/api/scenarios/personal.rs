@@ -249,3 +249,84 @@ async fn what_was_sealed_opens_for_good_and_nothing_else_does() {
     rig.table(&[("PUT", "collections/patients/documents/m", &moved, 200, "")]).await;
     assert_eq!(data(&rig, "collections/patients/documents/m").await["name"], *sealed);
 }
+
+#[actix_web::test]
+async fn what_looks_sealed_harms_nothing() {
+    let (rig, _) = rig().await;
+    let plain = json!({"fields": {}}).to_string();
+    let city = json!({"subject": "person", "fields": {"a.b": {"personal": true}}}).to_string();
+    let whole = json!({"subject": "person", "fields": {"a": {"personal": true}}}).to_string();
+    let sealed =
+        |person: &str| json!({"person": "bob", "a": {"b": format!("hw.sealed.1:{person}:AQ")}});
+    rig.table(&[
+        ("PUT", "collections/patients", &plain, 200, ""),
+        ("PUT", ONE, &sealed("").to_string(), 201, ""),
+        ("PUT", "collections/patients/documents/x", &sealed("nobody").to_string(), 201, ""),
+        ("PUT", "collections/patients", &city, 200, ""),
+        ("PUT", "collections/patients/documents/y", r#"{"person":"ann","a":{"b":"c"}}"#, 201, ""),
+        ("PATCH", "collections/patients/documents/y", r#"{"a":{"b":"d"}}"#, 200, ""),
+        ("PUT", "collections/patients", &whole, 200, ""),
+        ("PATCH", "collections/patients/documents/x", r#"{"a":{"b":1}}"#, 200, ""),
+        ("DELETE", "users/ann", "", 204, ""),
+    ])
+    .await;
+    // Fields within each other that were both personal, and a person without a key.
+    for id in ["a", "x", "y"] {
+        let path = format!("collections/patients/documents/{id}");
+        assert_eq!(rig.ask("GET", &path, &[], "").await.status, 200);
+        assert_eq!(rig.ask("GET", &format!("{path}/history"), &[], "").await.status, 200);
+        rig.table(&[("DELETE", &path, "", 204, "")]).await;
+    }
+}
+
+#[actix_web::test]
+async fn a_document_has_so_many_of_them() {
+    let (rig, _) = rig().await;
+    let visits = |count: usize| {
+        let visits: Vec<Value> = (0..count).map(|n| json!({ "note": n })).collect();
+        json!({"person": "ann", "visits": visits}).to_string()
+    };
+    rig.table(&[
+        ("PUT", ONE, &visits(1_000), 201, ""),
+        ("PUT", ONE, &visits(1_001), 413, "document-too-large"),
+        // What was there before it was personal is in nobody's way.
+        ("PUT", "collections/patients", "{}", 200, ""),
+        ("PUT", ONE, &visits(2_000), 200, ""),
+    ])
+    .await;
+    let personal = json!({"subject": "person", "fields": {"visits.note": {"personal": true}}});
+    rig.table(&[
+        ("PUT", "collections/patients", &personal.to_string(), 200, ""),
+        ("PUT", ONE, &visits(3), 200, ""),
+        ("DELETE", ONE, "", 204, ""),
+    ])
+    .await;
+}
+
+#[actix_web::test]
+async fn a_commit_over_several_collections_seals_in_its_own_only() {
+    let (rig, _) = rig().await;
+    let personal = json!({"subject": "person", "fields": {"name": {"personal": true}}});
+    rig.table(&[
+        ("PUT", "collections/earlier", &personal.to_string(), 201, ""),
+        ("PUT", "collections/earlier", "{}", 200, ""),
+        ("PUT", "collections/earlier/documents/e", r#"{"n":1,"m":2}"#, 201, ""),
+        ("PUT", ONE, r#"{"person":"ann","name":"Ann"}"#, 201, ""),
+    ])
+    .await;
+    let writes = json!({"writes": [
+        {"op": "patch", "collection": "patients", "id": "a", "data": {"name": "Anna"}},
+        {"op": "patch", "collection": "earlier", "id": "e", "data": {"n": 3}},
+    ]});
+    rig.table(&[("POST", "commit", &writes.to_string(), 200, "")]).await;
+    let events = rig.ask("GET", "events?types=document.updated", &[], "").await.json();
+    let last = events["events"].as_array().unwrap().last().unwrap();
+    assert_eq!(
+        (&last["data"]["changed"], &last["data"]["before"]),
+        (&json!(["/n"]), &json!({"/n": 1}))
+    );
+    // Whoever had it before is not shown what it says of whoever has it now.
+    rig.table(&[("PATCH", ONE, r#"{"person":"bob","name":"Bob"}"#, 200, "")]).await;
+    let export = rig.ask("GET", "users/ann/export", &[], "").await.text;
+    assert!(export.contains("Anna") && !export.contains("Bob"), "{export}");
+}

@@ -220,6 +220,10 @@ async fn what_makes_no_sense_is_refused_with_its_place() {
         let found = (refused.status, refused.code(), refused.json()["field"].clone());
         assert_eq!(found, (400, "invalid-body".to_owned(), json!(field)), "{body}");
     }
+    // A text that would be read as JSON of its own.
+    let hidden =
+        r#"{"where":{"field":"a","op":"==","value":{"\u0024serde_json::private::RawValue":"1"}}}"#;
+    rig.table(&[("POST", QUERY, hidden, 400, "invalid-json")]).await;
     let hostile = format!("{{\"where\":{deep}}}");
     let refused = rig.ask("POST", QUERY, &[], &hostile).await;
     assert_eq!(refused.status, 400, "{}", refused.text);

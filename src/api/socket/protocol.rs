@@ -8,7 +8,7 @@ use query::Filter;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::error::{Code, Problem};
+use crate::error::Problem;
 
 /// The version of the protocol that this server speaks.
 pub(super) const VERSION: u32 = 1;
@@ -62,19 +62,27 @@ impl TargetMessage {
     pub(super) fn target(self) -> Result<Target, Problem> {
         match (self.id, self.filter) {
             (Some(id), None) => Ok(Target::Document(self.collection, id)),
-            (Some(_), Some(_)) => Err(one_has_no_filter()),
+            (Some(_), Some(_)) => Err(Problem::body("/target/where", ONE_HAS_NO_FILTER)),
             (None, None) => Ok(Target::Collection(self.collection, None)),
             (None, Some(filter)) => {
                 let filter = Filter::of(&filter).map_err(|error| {
                     Problem::body(format!("/target/where{}", error.at), error.detail)
                 })?;
+                check_live(&filter).map_err(|detail| Problem::body("/target/where", detail))?;
                 Ok(Target::Collection(self.collection, Some(Arc::new(filter))))
             }
         }
     }
 }
 
-/// Why one document is not followed by a filter.
-pub(super) fn one_has_no_filter() -> Problem {
-    Problem::new(Code::InvalidBody, "one document is followed whatever it holds: id or where")
+/// What a live query can't be about; errors with what to say.
+pub(super) fn check_live(filter: &Filter) -> Result<(), &'static str> {
+    match filter.asks_when_changed() {
+        true => Err("a subscription can't ask for $updatedAt: it would be another at each change"),
+        false => Ok(()),
+    }
 }
+
+/// Why one document is not followed by a filter.
+pub(super) const ONE_HAS_NO_FILTER: &str =
+    "one document is followed whatever it holds: id or where";

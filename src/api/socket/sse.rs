@@ -15,7 +15,7 @@ use query::Filter;
 use tokio::time::{Instant, interval_at};
 
 use super::frames::{SseFrames, sse_problem};
-use super::protocol::one_has_no_filter;
+use super::protocol::{ONE_HAS_NO_FILTER, check_live};
 use super::{Frames, Seat, concerns};
 use crate::answer::Answer;
 use crate::call::Call;
@@ -64,8 +64,10 @@ pub(crate) async fn follow(call: Call) -> Answer {
     let id = id.map_err(|error| Problem::parameter("id", error.to_string()))?;
     let filter = query.get("where").map(Filter::parse).transpose();
     let filter = filter.map_err(|error| in_parameter("where", &error))?;
+    let checked = filter.as_ref().map_or(Ok(()), check_live);
+    checked.map_err(|detail| Problem::parameter("where", detail))?;
     let target = match (id, filter) {
-        (Some(_), Some(_)) => return Err(one_has_no_filter().field("where")),
+        (Some(_), Some(_)) => return Err(Problem::parameter("where", ONE_HAS_NO_FILTER)),
         (Some(id), None) => Target::Document(collection, id),
         (None, filter) => Target::Collection(collection, filter.map(Arc::new)),
     };

@@ -281,7 +281,11 @@ impl Connection {
     }
 
     async fn answer(&mut self, text: &[u8]) {
-        let outcome = match serde_json::from_slice(text) {
+        let checked = domain::json::check_names(text).map_err(|invalid| invalid.to_string());
+        let message = checked.and_then(|()| {
+            serde_json::from_slice::<Message>(text).map_err(|error| error.to_string())
+        });
+        let outcome = match message {
             Ok(Message::Subscribe { sub, target, from }) => {
                 let target = target.target();
                 let subscribed = target.and_then(|target| self.subscribe(&sub, target, from));
@@ -299,7 +303,7 @@ impl Connection {
             Ok(Message::Hello { .. }) => {
                 Err((None, Problem::new(Code::InvalidBody, "hello was said already")))
             }
-            Err(error) => Err((None, Problem::new(Code::InvalidBody, error.to_string()))),
+            Err(error) => Err((None, Problem::new(Code::InvalidBody, error))),
         };
         if let Err((sub, problem)) = outcome {
             let sub = sub.map(|sub| frames::quoted(&sub));

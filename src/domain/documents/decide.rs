@@ -9,7 +9,7 @@ use super::change::Changes;
 use super::events;
 use super::merge::merge_patch;
 use super::state::{DocumentState, Live};
-use super::transform::Transform;
+use super::transform::{self, Transform};
 use super::write::{ExpectedVersion, Op, ReadCheck, Write};
 use crate::event::NewEvent;
 use crate::ids::{CollectionName, DocumentId, StreamId};
@@ -154,11 +154,7 @@ fn transformed(
     if transforms.is_empty() {
         return Ok(data.clone());
     }
-    let mut after = text(data).to_owned();
-    for transform in transforms {
-        after = transform.apply(&after, now);
-    }
-    checked(&Bytes::from(after), limits)
+    checked(&Bytes::from(transform::apply(text(data), transforms, now)), limits)
 }
 
 fn checked(data: &Bytes, limits: json::Limits) -> Result<Bytes, Reason> {

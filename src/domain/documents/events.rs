@@ -121,7 +121,11 @@ impl DocumentEvent {
             let body: Updated<'_> = serde_json::from_slice(&source).map_err(bad)?;
             Self::Updated {
                 created_at: body.created_at,
-                before: part(body.before),
+                // The first version did not say.
+                before: match event.schema_version < UPDATED_VERSION {
+                    true => Bytes::new(),
+                    false => part(body.before),
+                },
                 data: part(body.data),
                 changed: body.changed,
                 restored_from: body.restored_from,

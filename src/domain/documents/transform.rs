@@ -3,10 +3,11 @@
 
 use std::collections::HashSet;
 
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::fields::Fields;
+use super::fields::{Fields, is_object};
 use crate::number::Number;
 use crate::path::Path;
 use crate::raw::{Kind, Raw};
@@ -60,10 +61,95 @@ impl Transform {
         };
         size_of::<Self>() + self.field.as_str().len() + operands
     }
+}
 
-    /// The document's compact JSON text with the field changed.
-    pub(super) fn apply(&self, json: &str, now: Timestamp) -> String {
-        set(json, self.field.as_slice(), &|held| self.change.of(held, now))
+/// A document's compact JSON text with fields changed, in order. What no change goes through stays
+/// text: each part is read once, however many changes there are.
+pub(super) fn apply(json: &str, transforms: &[Transform], now: Timestamp) -> String {
+    let mut root = Node::Text(json.to_owned());
+    for Transform { field, change } in transforms {
+        root.change(field.as_slice(), change, now);
+    }
+    let mut out = String::with_capacity(json.len());
+    root.write(&mut out);
+    out
+}
+
+/// A part of a document: its text, or what was looked into.
+enum Node {
+    Text(String),
+    Object(IndexMap<String, Node>),
+}
+
+impl Node {
+    /// Recursion is as deep as the path.
+    fn change(&mut self, names: &[Box<str>], change: &TransformChange, now: Timestamp) {
+        let Some((name, rest)) = names.split_first() else { return };
+        // To take away what is not there makes nothing.
+        let is_deletion = *change == TransformChange::Delete;
+        if is_deletion && !self.is_object() {
+            return;
+        }
+        let fields = self.fields();
+        if !rest.is_empty() {
+            match fields.get_mut(&**name) {
+                Some(inner) => inner.change(rest, change, now),
+                None if is_deletion => {}
+                None => {
+                    let mut inner = Self::Object(IndexMap::new());
+                    inner.change(rest, change, now);
+                    fields.insert(name.to_string(), inner);
+                }
+            }
+            return;
+        }
+        let held = fields.get(&**name).map(|held| {
+            let mut text = String::new();
+            held.write(&mut text);
+            text
+        });
+        match change.of(held.as_deref(), now) {
+            Some(new) => drop(fields.insert(name.to_string(), Self::Text(new))),
+            None => drop(fields.shift_remove(&**name)),
+        }
+    }
+
+    fn is_object(&self) -> bool {
+        match self {
+            Self::Text(text) => is_object(text),
+            Self::Object(_) => true,
+        }
+    }
+
+    /// Its fields; what is no object becomes one without any.
+    fn fields(&mut self) -> &mut IndexMap<String, Self> {
+        if let Self::Text(text) = self {
+            let fields = Fields::of(text);
+            let fields = fields.iter().map(|(name, text)| (name, Self::Text(text.to_owned())));
+            *self = Self::Object(fields.map(|(name, node)| (name.to_owned(), node)).collect());
+        }
+        match self {
+            Self::Object(fields) => fields,
+            Self::Text(_) => unreachable!("it was looked into"),
+        }
+    }
+
+    fn write(&self, out: &mut String) {
+        match self {
+            Self::Text(text) => out.push_str(text),
+            Self::Object(fields) => {
+                out.push('{');
+                for (index, (name, inner)) in fields.iter().enumerate() {
+                    if index > 0 {
+                        out.push(',');
+                    }
+                    out.push_str(&Value::from(name.as_str()).to_string());
+                    out.push(':');
+                    inner.write(out);
+                }
+                out.push('}');
+            }
+        }
     }
 }
 
@@ -98,27 +184,6 @@ impl TransformChange {
             Self::Delete => None,
         }
     }
-}
-
-/// Recursion is as deep as the path.
-fn set(json: &str, names: &[Box<str>], change: &dyn Fn(Option<&str>) -> Option<String>) -> String {
-    let Some((name, rest)) = names.split_first() else { return json.to_owned() };
-    let mut fields = Fields::of(json);
-    let held = fields.get(name);
-    if rest.is_empty() {
-        match change(held) {
-            Some(new) => fields.set(name, new),
-            None => fields.remove(name),
-        }
-        return fields.to_json();
-    }
-    // To take away what is not there makes nothing.
-    if held.is_none() && change(None).is_none() {
-        return json.to_owned();
-    }
-    let inner = set(held.unwrap_or("{}"), rest, change);
-    fields.set(name, inner);
-    fields.to_json()
 }
 
 fn number(json: Option<&str>) -> Option<Number> {
@@ -190,7 +255,8 @@ mod tests {
 
     fn applied(json: &str, field: &str, change: TransformChange) -> String {
         let field = Path::parse(field).unwrap();
-        Transform { field, change }.apply(json, Timestamp::from_micros(1_700_000_000_000_123))
+        let now = Timestamp::from_micros(1_700_000_000_000_123);
+        apply(json, &[Transform { field, change }], now)
     }
 
     fn texts(list: &[&str]) -> Vec<String> {
@@ -231,6 +297,23 @@ mod tests {
         let delete = || TransformChange::Delete;
         assert_eq!(applied(r#"{"a":{"b":1,"c":2}}"#, "a.b", delete()), r#"{"a":{"c":2}}"#);
         assert_eq!(applied(r#"{"a":1}"#, "x.y.z", delete()), r#"{"a":1}"#);
+        assert_eq!(applied(r#"{"a":[1,2]}"#, "a.b", delete()), r#"{"a":[1,2]}"#);
+    }
+
+    #[test]
+    fn changes_follow_each_other() {
+        let field = |name| Path::parse(name).unwrap();
+        let by = |name, change| Transform { field: field(name), change };
+        let one = || TransformChange::Increment("1".to_owned());
+        let all = [
+            by("a.b", one()),
+            by("a.c", TransformChange::ArrayUnion(texts(&["2"]))),
+            by("a.b", one()),
+            by("x", TransformChange::Delete),
+            by("y\"z", one()),
+        ];
+        let after = apply(r#"{"x":1.0,"a":{"d":1.10}}"#, &all, Timestamp::default());
+        assert_eq!(after, r#"{"a":{"d":1.10,"b":2,"c":[2]},"y\"z":1}"#);
     }
 
     proptest! {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::transform::Transform;
 use crate::ids::{CollectionName, DocumentId};
+use crate::path::Path;
 
 /// Which version a write is meant for. A version counts every change of the document, deletions
 /// included.
@@ -65,6 +66,15 @@ pub enum Op {
 }
 
 impl Op {
+    /// The fields that it changes by what they hold.
+    pub fn touched(&self) -> impl Iterator<Item = &Path> {
+        let transforms = match self {
+            Self::Transform { transforms, .. } => &transforms[..],
+            _ => &[],
+        };
+        transforms.iter().map(|transform| &transform.field)
+    }
+
     /// What it brings, in bytes: its data, and the operands of transforms.
     pub fn bytes(&self) -> usize {
         let transforms = match self {

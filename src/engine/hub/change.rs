@@ -75,7 +75,10 @@ impl Change {
         let before = match earlier {
             Some(earlier) => eye.look(earlier, loaded),
             // An old event does not tell what was: it may have been seen.
-            None if was_live => Sight::Seen(change.document.clone()),
+            None if was_live => {
+                let data = Bytes::from_static(b"{}");
+                Sight::Seen(Document { data, ..change.document.clone() })
+            }
             None => Sight::Hidden,
         };
         let after = match is_live {

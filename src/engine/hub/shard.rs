@@ -83,7 +83,7 @@ impl Shard {
                     break;
                 }
                 let round = Instant::now();
-                let pushed = match self.read(partition.id, tail.next.get()).await {
+                let pushed = match self.read(partition.id, tail.next.get(), end).await {
                     Ok(read) => self.dispatch(tail, &read, end),
                     Err(error) => {
                         tracing::error!(partition = %partition.id, %error, "can't read the tail");
@@ -102,9 +102,9 @@ impl Shard {
     }
 
     /// Reads on, and opens what is sealed.
-    async fn read(&self, partition: PartitionId, from: Offset) -> Result<Read, Error> {
+    async fn read(&self, partition: PartitionId, from: Offset, end: Offset) -> Result<Read, Error> {
         let mut read = self.engine.log.read(partition, from, TAIL).await?;
-        for event in &mut read.events {
+        for event in read.events.iter_mut().take_while(|one| one.position.offset < end) {
             *event = self.engine.personal.open_event(event).await?;
         }
         Ok(read)

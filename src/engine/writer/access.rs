@@ -9,6 +9,7 @@ use bytes::Bytes;
 use domain::access::Auth;
 use domain::command::Context;
 use domain::documents::{self, DocumentState, Key, ReadCheck, States, Write};
+use domain::path::Path;
 use domain::rejected::{Part, Reason};
 use domain::{NewEvent, ProjectId, Rejected, Timestamp};
 
@@ -25,6 +26,8 @@ struct Question<'a> {
     key: &'a Key,
     before: &'a DocumentState,
     after: Option<&'a DocumentState>,
+    /// What it changes by what it holds.
+    touched: Vec<&'a Path>,
     now: Timestamp,
 }
 
@@ -51,8 +54,9 @@ impl Writer {
             let before = states.get(&key).cloned().unwrap_or_default();
             let rules = self.rules(draft, project, &key);
             let (operation, after) = (Operation::Read, None);
+            let (key, before, touched) = (&key, &before, Vec::new());
             let question =
-                Question { rules: &rules, operation, auth, key: &key, before: &before, after, now };
+                Question { rules: &rules, operation, auth, key, before, after, touched, now };
             let asked = self.ask(draft, project, &question).await?;
             asked.map_err(|reason| refused(reason, Part::Read(index)))?;
         }
@@ -71,6 +75,7 @@ impl Writer {
                 key: &key,
                 before: &before,
                 after: None,
+                touched: write.op.touched().collect(),
                 now,
             };
             let one = std::slice::from_ref(write);
@@ -173,7 +178,7 @@ impl Question<'_> {
         if !self.rules.has_field_write_rules() {
             return Answer::Allowed;
         }
-        match self.rules.unwritable(&request) {
+        match self.rules.unwritable(&request, &self.touched) {
             Unwritable::Nothing => Answer::Allowed,
             Unwritable::Field(field) => {
                 Answer::Denied(Reason::FieldDenied(field.as_str().to_owned()))

@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use domain::command::Command;
+use domain::command::{Body, Command};
 use domain::{Event, Recorded, Timestamp};
 use eventlog::EventLog;
 use readmodel::{Reader, Space};
@@ -154,8 +154,13 @@ impl Writer {
         {
             self.metrics.queue_wait_seconds.observe(since.elapsed().as_secs_f64());
             let correlation_id = command.context.correlation_id.clone();
+            // What an import brings is sealed as it was: the next command is decided by the tables.
+            let is_import = matches!(command.body, Body::Import(_));
             let outcome = self.decide(&mut draft, &prefetched, command).await;
             decided.push((outcome, reply, release, correlation_id));
+            if is_import {
+                break;
+            }
         }
         self.metrics.batch_commands.observe(decided.len() as f64);
         let events = std::mem::take(&mut draft.events);

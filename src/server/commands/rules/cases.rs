@@ -289,7 +289,7 @@ fn decide(rules: &Rules, request: &Request<'_>, is_there: impl Fn(&str) -> bool)
         let hidden = fields.iter().map(|path| path.as_str()).filter(|path| is_there(path));
         return Actual::Allowed(hidden.map(str::to_owned).collect());
     }
-    match rules.unwritable(request) {
+    match rules.unwritable(request, &[]) {
         Unwritable::Nothing => Actual::Allowed(Vec::new()),
         Unwritable::Field(path) => Actual::Denied(Some(path.as_str().to_owned()), None),
         Unwritable::Needs(_) => denied("a field's rule can't be decided"),
