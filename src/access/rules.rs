@@ -177,13 +177,11 @@ impl Rules {
         let mut is_unknown = false;
         for field in &self.fields {
             let Some(rule) = &field.write else { continue };
-            let is_touched = touched
-                .iter()
-                .any(|one| one.starts_with(&field.path) || field.path.starts_with(one));
+            let is_touched =
+                |one: &&Path| one.starts_with(&field.path) || field.path.starts_with(one);
             let allowed = match evaluation.changed(&field.path) {
-                Ok(false) if !is_touched => continue,
-                Ok(false) => evaluation.evaluate(&rule.node),
-                Ok(true) => evaluation.evaluate(&rule.node),
+                Ok(false) if !touched.iter().any(is_touched) => continue,
+                Ok(_) => evaluation.evaluate(&rule.node),
                 Err(fault) => Err(fault),
             };
             match allowed {

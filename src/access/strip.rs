@@ -1,6 +1,6 @@
 //! Takes fields out of a document's text that somebody may not see.
 
-use domain::path::Path;
+use domain::path::{Path, through};
 use domain::raw::{Kind, Malformed, Raw};
 
 /// How deep fields are looked for. Documents nest less deep.
@@ -57,14 +57,7 @@ fn object(
     out.push(b'{');
     let mut is_first = true;
     while let Some((name, inner)) = entries.try_next()? {
-        let mut below = Vec::new();
-        let mut goes = false;
-        for (first, rest) in paths.iter().filter_map(|path| path.split_first()) {
-            if name.is(first) {
-                goes |= rest.is_empty();
-                below.push(rest);
-            }
-        }
+        let (below, goes) = through(paths, name);
         if goes {
             continue;
         }

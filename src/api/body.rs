@@ -8,6 +8,7 @@ use actix_web::dev::Payload;
 use actix_web::http::header::{self, HeaderMap};
 use bytes::{Bytes, BytesMut};
 use domain::json::{self, Limits};
+use domain::path::push_name;
 use futures_util::StreamExt;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
@@ -221,13 +222,11 @@ pub(crate) fn document(text: &[u8], limits: Limits) -> Result<Bytes, Problem> {
 fn pointer(path: &Path) -> String {
     let mut pointer = String::new();
     for segment in path {
-        let name = match segment {
-            Segment::Seq { index } => index.to_string(),
-            Segment::Map { key } => key.replace('~', "~0").replace('/', "~1"),
-            Segment::Enum { .. } | Segment::Unknown => continue,
-        };
-        pointer.push('/');
-        pointer.push_str(&name);
+        match segment {
+            Segment::Seq { index } => push_name(&mut pointer, &index.to_string()),
+            Segment::Map { key } => push_name(&mut pointer, key),
+            Segment::Enum { .. } | Segment::Unknown => {}
+        }
     }
     pointer
 }

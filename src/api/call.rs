@@ -193,16 +193,6 @@ impl Call {
         Query::parse(self.request.query_string(), known)
     }
 
-    /// Documents in a page, where the client says so in a body; errors with what to say.
-    pub(crate) fn page_limit(&self, limit: Option<usize>) -> Result<usize, String> {
-        let page_max = self.app.options.page_max;
-        match limit {
-            None => Ok(PAGE_DEFAULT.min(page_max)),
-            Some(limit) if (1..=page_max).contains(&limit) => Ok(limit),
-            Some(_) => Err(format!("expected 1 to {page_max}")),
-        }
-    }
-
     /// The whole body, of one of these media types.
     pub(crate) async fn body(&mut self, media_types: &[&str]) -> Result<Bytes, Problem> {
         self.body_of(media_types, self.app.options.body_bytes_max).await
@@ -333,9 +323,9 @@ impl Query {
 
     /// `limit`: 1 to the largest page.
     pub(crate) fn limit(&self, page_max: usize) -> Result<usize, Problem> {
-        let Some(text) = self.get("limit") else { return Ok(PAGE_DEFAULT.min(page_max)) };
-        let limit = text.parse().ok().filter(|limit| (1..=page_max).contains(limit));
-        limit.ok_or_else(|| Problem::parameter("limit", format!("expected 1 to {page_max}")))
+        // What is no number is as little a limit as 0 is.
+        let limit = self.get("limit").map(|text| text.parse().unwrap_or(0));
+        page_limit(limit, page_max).map_err(|detail| Problem::parameter("limit", detail))
     }
 
     /// A parameter that is an id.
@@ -359,6 +349,15 @@ impl Query {
         let selection = self.get("fields").map(|text| Selection::of(text.split(',')));
         let selection = selection.transpose();
         selection.map_err(|error| Problem::parameter("fields", error.to_string()))
+    }
+}
+
+/// What a client may take in one page; errors with what to say.
+pub(crate) fn page_limit(limit: Option<usize>, page_max: usize) -> Result<usize, String> {
+    match limit {
+        None => Ok(PAGE_DEFAULT.min(page_max)),
+        Some(limit) if (1..=page_max).contains(&limit) => Ok(limit),
+        Some(_) => Err(format!("expected 1 to {page_max}")),
     }
 }
 

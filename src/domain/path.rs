@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::raw::Name;
+
 /// The longest path, in bytes.
 const BYTES_MAX: usize = 1_000;
 /// Names in one path at most; documents nest no deeper.
@@ -67,8 +69,9 @@ impl Path {
 
     /// The path as a JSON Pointer (RFC 6901), however it was written.
     pub fn pointer(&self) -> String {
-        let escaped = self.names.iter().map(|name| name.replace('~', "~0").replace('/', "~1"));
-        escaped.map(|name| format!("/{name}")).collect()
+        let mut pointer = String::new();
+        self.names.iter().for_each(|name| push_name(&mut pointer, name));
+        pointer
     }
 
     /// The path as it was written.
@@ -120,6 +123,37 @@ impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
+}
+
+/// Appends `/name` to a JSON Pointer, escaped as RFC 6901, section 3 says.
+pub fn push_name(pointer: &mut String, name: &str) {
+    pointer.push('/');
+    for character in name.chars() {
+        match character {
+            '~' => pointer.push_str("~0"),
+            '/' => pointer.push_str("~1"),
+            other => pointer.push(other),
+        }
+    }
+}
+
+/// The JSON Pointer `at`, one name further down.
+pub fn below(at: &str, name: &str) -> String {
+    let mut pointer = at.to_owned();
+    push_name(&mut pointer, name);
+    pointer
+}
+
+/// Of ways to fields, what is left of those that lead through `name`, and whether one ends there.
+pub fn through<'p>(paths: &[&'p [Box<str>]], name: Name<'_>) -> (Vec<&'p [Box<str>]>, bool) {
+    let (mut left, mut ends) = (Vec::new(), false);
+    for (first, rest) in paths.iter().filter_map(|path| path.split_first()) {
+        if name.is(first) {
+            ends |= rest.is_empty();
+            left.push(rest);
+        }
+    }
+    (left, ends)
 }
 
 /// RFC 6901, section 4.

@@ -80,9 +80,11 @@ impl Engine {
     /// [`Error::OutcomeUnknown`] when the wait is over before the answer came.
     pub async fn submit(&self, command: Command) -> Result<Committed, Error> {
         // Of an import, nobody asks for more than how much it was.
-        let is_import = matches!(command.body, Body::Import(_));
+        if matches!(command.body, Body::Import(_)) {
+            return self.commit(command).await;
+        }
         let mut committed = self.commit(command).await?;
-        for event in committed.events.iter_mut().filter(|_| !is_import) {
+        for event in &mut committed.events {
             // It is written, whatever keeps it from being shown.
             let opened = self.personal.open_event(event).await;
             *event = opened.map_err(|error| {

@@ -167,16 +167,19 @@ impl Personal {
             Some(DocumentEvent::Updated { data, before, .. }) => (data, Some(before)),
             None => return as_it_is(),
         };
+        // Each with where it stands in the document.
+        let mut parts = vec![(data.clone(), Path::parse_pointer(""))];
+        if let Some(before) = before {
+            let entries = access::entries(before).into_iter();
+            parts.extend(entries.map(|(name, at)| (before.slice(at), Path::parse_pointer(&name))));
+        }
         let mut opened = Opened::default();
-        for path in &fields.ever {
-            let part = (&data[..], &[][..], offset(&event.data, data)?);
-            self.open_in(&event.project, key, path, part, &mut opened).await?;
-            let Some(before) = before else { continue };
-            for (pointer, at) in access::entries(before) {
-                let Some(above) = Path::parse_pointer(&pointer) else { continue };
-                let above: Vec<&str> = above.names().collect();
-                let value = before.slice(at);
-                let part = (&value[..], &above[..], offset(&event.data, &value)?);
+        for (part, above) in parts {
+            let Some(above) = above else { continue };
+            let above: Vec<&str> = above.names().collect();
+            let start = offset(&event.data, &part)?;
+            for path in &fields.ever {
+                let part = (&part[..], &above[..], start);
                 self.open_in(&event.project, key, path, part, &mut opened).await?;
             }
         }
@@ -239,8 +242,7 @@ impl Personal {
                 continue;
             };
             let at = start + at.start..start + at.end;
-            // Of two fields within each other that were both personal, one has opened it.
-            if UserId::new(subject).is_err() || opened.done.iter().any(|(done, _)| *done == at) {
+            if UserId::new(subject).is_err() {
                 continue;
             }
             let place = place(key, path);
@@ -255,11 +257,7 @@ impl Personal {
                     b"null".to_vec()
                 }
                 // Text of a client's that merely looks like it.
-                Err(
-                    vault::Error::Unreadable
-                    | vault::Error::TooLarge { .. }
-                    | vault::Error::NoSubject,
-                ) => continue,
+                Err(vault::Error::Unreadable | vault::Error::TooLarge { .. }) => continue,
                 Err(error) => return Err(no_keys(&error)),
             };
             opened.done.push((at, plain));
@@ -310,11 +308,7 @@ impl Personal {
         event: NewEvent,
         bytes_max: usize,
     ) -> Result<NewEvent, Refusal> {
-        let key = event.stream.as_document().and_then(|(collection, id)| {
-            let collection = CollectionName::new(collection).ok()?;
-            Some((collection, domain::DocumentId::new(id).ok()?))
-        });
-        let Some(key) = key else { return Ok(event) };
+        let Some(key) = documents::key_of(&event.stream) else { return Ok(event) };
         let fields = by_collection.get(&key.0).filter(|fields| fields.seals());
         let Some(fields) = fields else { return Ok(event) };
         let corrupt = || Refusal::Error(Error::Corrupt("an event just made".to_owned()));
@@ -445,6 +439,7 @@ fn offset(whole: &Bytes, part: &[u8]) -> Result<usize, Error> {
     start.filter(fits).ok_or_else(|| Error::Corrupt("a sealed value in an old event".to_owned()))
 }
 
+/// Of two fields within each other that were both personal, the one that comes first has its place.
 fn spliced(data: Bytes, mut replaced: Vec<(Range<usize>, Vec<u8>)>) -> Bytes {
     if replaced.is_empty() {
         return data;

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use domain::number::Number;
+use domain::path::below;
 use domain::raw::Raw;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -120,8 +121,7 @@ impl Aggregate {
                 let detail = format!("a name has at most {NAME_BYTES_MAX} bytes");
                 return Err(Invalid::new("/aggregate", detail));
             }
-            let escaped = name.replace('~', "~0").replace('/', "~1");
-            own.push((name.clone(), Op::of(value, &format!("/aggregate/{escaped}"))?));
+            own.push((name.clone(), Op::of(value, &below("/aggregate", name))?));
         }
         if group_by.len() > GROUP_FIELDS_MAX {
             let detail = format!("at most {GROUP_FIELDS_MAX} fields");

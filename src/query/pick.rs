@@ -1,6 +1,6 @@
 //! The choice of fields: a part of a document's data.
 
-use domain::path::Path;
+use domain::path::{Path, through};
 use domain::raw::{Kind, Malformed, Raw};
 
 use crate::FIELDS_MAX;
@@ -48,14 +48,7 @@ fn object(raw: Raw<'_>, paths: &[&[Box<str>]], out: &mut Vec<u8>) -> Result<(), 
     out.push(b'{');
     let start = out.len();
     while let Some((name, inner)) = entries.try_next()? {
-        let mut below = Vec::new();
-        let mut is_whole = false;
-        for (first, rest) in paths.iter().filter_map(|path| path.split_first()) {
-            if name.is(first) {
-                is_whole |= rest.is_empty();
-                below.push(rest);
-            }
-        }
+        let (below, is_whole) = through(paths, name);
         let is_wanted = is_whole || (!below.is_empty() && has_fields(inner));
         if !is_wanted {
             continue;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use access::Path;
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
+use domain::path::below;
 use domain::projects::{self, CollectionConfig, CollectionState, ProjectCommand};
 use domain::rejected::Reason;
 use domain::{CollectionName, Timestamp, command};
@@ -269,9 +270,7 @@ pub(super) fn check_rules(config: &CollectionConfig) -> Result<access::Rules, Pr
     compiled.map_err(|error| {
         let pointer =
             match error.rule.strip_prefix("fields/").and_then(|rest| rest.rsplit_once('/')) {
-                Some((name, way)) => {
-                    format!("/fields/{}/{way}", name.replace('~', "~0").replace('/', "~1"))
-                }
+                Some((name, way)) => format!("{}/{way}", below("/fields", name)),
                 None => format!("/rules/{}", error.rule),
             };
         let detail = format!("{}:{}: {}", error.line, error.column, error.message);
@@ -351,8 +350,7 @@ impl CollectionSettings {
         };
         let mut personal = Vec::new();
         for (name, _) in self.fields.iter().filter(|(_, field)| field.personal) {
-            let pointer = format!("/fields/{}", name.replace('~', "~0").replace('/', "~1"));
-            personal.push((name, path(pointer, name)?));
+            personal.push((name, path(below("/fields", name), name)?));
         }
         let is_within =
             |one: &Path| personal.iter().find(|(_, personal)| one.starts_with(personal));

@@ -8,6 +8,7 @@ use domain::documents::{
     TransformChange, Write,
 };
 use domain::json::Limits;
+use domain::path::below;
 use domain::{CollectionName, DocumentId, Recorded};
 use engine::Document;
 use indexmap::IndexMap;
@@ -230,7 +231,7 @@ fn read_transforms(
     }
     let mut read = Vec::with_capacity(transforms.len());
     for (name, change) in transforms {
-        let place = format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"));
+        let place = below(at, name);
         let field = Path::parse(name).map_err(|e| Problem::body(place.clone(), e.to_string()))?;
         let change = read_change(change).ok_or_else(|| {
             let detail = "expected one of increment, min or max with a number, arrayUnion or \

@@ -15,7 +15,7 @@ use super::documents::DocumentBody;
 use super::page::{write_items, write_position_field};
 use crate::answer::{self, Answer};
 use crate::body::{self, JSON};
-use crate::call::{Call, as_of_text};
+use crate::call::{Call, as_of_text, page_limit};
 use crate::caller::Scope;
 use crate::document::{picked, write_document, write_string, write_text};
 use crate::error::Problem;
@@ -241,9 +241,10 @@ pub(crate) async fn query(mut call: Call) -> Answer {
         cursor.map_err(|error| Problem::body(place, error.to_string()))
     };
     let names = |names: &Vec<String>| Selection::of(names.iter().map(String::as_str));
+    let limit = page_limit(body.limit, call.app.options.page_max);
     let asked = Asked {
         filter,
-        limit: call.page_limit(body.limit).map_err(|detail| Problem::body("/limit", detail))?,
+        limit: limit.map_err(|detail| Problem::body("/limit", detail))?,
         cursor: cursor(&body.cursor, "/cursor")?,
         before: cursor(&body.before, "/before")?,
         selection: body.fields.as_ref().map(names).transpose().map_err(at("/fields"))?,

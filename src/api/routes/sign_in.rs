@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use actix_web::http::StatusCode;
 use domain::command;
+use domain::path::below;
 use domain::projects::ProjectCommand;
 use domain::sign_in::{Config, Secret, Sms};
 
@@ -89,10 +90,10 @@ fn places(config: &mut Config) -> Vec<Place<'_>> {
         all.push(Place { pointer, sent_to, secret });
     };
     for (name, provider) in &mut config.providers {
-        let name = name.replace('~', "~0").replace('/', "~1");
+        let place = below("/providers", name);
         let sent_to = format!("{:?} {:?}", provider.kind, provider.issuer);
         if let Some(secret) = &mut provider.client_secret {
-            add(format!("/providers/{name}/clientSecret"), sent_to, secret);
+            add(format!("{place}/clientSecret"), sent_to, secret);
         }
     }
     let hooks = &mut config.hooks;

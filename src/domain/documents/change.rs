@@ -1,6 +1,7 @@
 //! What a write changed: JSON Pointers (RFC 6901) to the fields, and what they were before.
 
 use super::fields::{Fields, is_object};
+use crate::path::push_name;
 
 /// The fields that differ between two states of a document.
 #[derive(Default)]
@@ -84,18 +85,6 @@ fn escaped_len(text: &str) -> usize {
         _ => 1,
     };
     text.bytes().map(each).sum()
-}
-
-/// Appends `/name`, escaped as RFC 6901 §3 says.
-pub(crate) fn push_name(pointer: &mut String, name: &str) {
-    pointer.push('/');
-    for character in name.chars() {
-        match character {
-            '~' => pointer.push_str("~0"),
-            '/' => pointer.push_str("~1"),
-            other => pointer.push(other),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -20,6 +20,12 @@ use crate::time::Timestamp;
 /// A document's name within its project.
 pub type Key = (CollectionName, DocumentId);
 
+/// The document that a stream is of; `None` for another family's.
+pub fn key_of(stream: &StreamId) -> Option<Key> {
+    let (collection, id) = stream.as_document()?;
+    Some((CollectionName::new(collection).ok()?, DocumentId::new(id).ok()?))
+}
+
 /// The documents that a commit reads or writes, as they are now. A missing entry is a document
 /// that never was.
 pub type States = HashMap<Key, DocumentState>;

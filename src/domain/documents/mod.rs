@@ -12,8 +12,7 @@ mod tests;
 mod transform;
 mod write;
 
-pub(crate) use change::push_name;
-pub use decide::{COMMIT_BYTES_MAX, Key, States, decide};
+pub use decide::{COMMIT_BYTES_MAX, Key, States, decide, key_of};
 pub(crate) use events::schemas;
 pub use events::{CREATED, DELETED, DocumentEvent, UPDATED, data_of, with_data};
 pub use merge::merge_patch;

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::Step;
 use crate::documents::UPDATED;
-use crate::documents::push_name;
+use crate::path::push_name;
 use crate::schema::Published;
 
 pub(super) const STEP: Step = Step { kind: "document.updated", from: 1, upcast };

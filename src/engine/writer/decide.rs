@@ -10,7 +10,7 @@ use domain::documents::{
 };
 use domain::projects::{self, ProjectCommand, ProjectEvent, ProjectState};
 use domain::rejected::Reason;
-use domain::{CollectionName, DocumentId, Event, NewEvent, ProjectId, Rejected};
+use domain::{NewEvent, ProjectId, Rejected};
 use readmodel::documents as tables;
 
 use super::Writer;
@@ -224,7 +224,7 @@ impl Writer {
         for Imported { mut event } in events {
             event.project = project.clone();
             event.epoch = 0;
-            if let Some(key) = document_key(&event)
+            if let Some(key) = documents::key_of(&event.stream)
                 && !import.documents.contains_key(&key)
             {
                 let state = self.document_state(draft, project, &key).await?;
@@ -251,11 +251,6 @@ impl Writer {
         }
         Ok(draft.import(accepted))
     }
-}
-
-fn document_key(event: &Event) -> Option<Key> {
-    let (collection, id) = event.stream.as_document()?;
-    Some((CollectionName::new(collection).ok()?, DocumentId::new(id).ok()?))
 }
 
 pub(super) fn rejected(reason: Reason) -> Error {

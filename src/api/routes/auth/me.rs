@@ -61,12 +61,7 @@ mod present {
     responses((status = 200, description = "The user.", body = UserBody)),
 )]
 pub(crate) async fn get(call: Call) -> Answer {
-    let scope = call.scope().await?;
-    call.query(&[])?;
-    let auth = scope.user()?;
-    let state = call.user_state(&scope.project, &auth.uid).await?;
-    let body = call.app.people.show(&scope.project, &auth.uid, &state).await?;
-    answer::json(StatusCode::OK, &body)
+    answer::json(StatusCode::OK, &call.asker().await?)
 }
 
 /// The user who asks, as clients of OpenID Connect know users (Core 1.0, sections 5.1 and 5.3.2):
@@ -105,11 +100,7 @@ pub(crate) struct UserInfo {
     responses((status = 200, description = "The user.", body = UserInfo)),
 )]
 pub(crate) async fn userinfo(call: Call) -> Answer {
-    let scope = call.scope().await?;
-    call.query(&[])?;
-    let auth = scope.user()?;
-    let state = call.user_state(&scope.project, &auth.uid).await?;
-    let user = call.app.people.show(&scope.project, &auth.uid, &state).await?;
+    let user = call.asker().await?;
     let body = UserInfo {
         sub: user.id,
         name: user.name,
@@ -173,6 +164,15 @@ impl ProfilePatch {
 }
 
 impl Call {
+    /// The user who asks, as clients see it.
+    async fn asker(&self) -> Result<UserBody, Problem> {
+        let scope = self.scope().await?;
+        self.query(&[])?;
+        let auth = scope.user()?;
+        let state = self.user_state(&scope.project, &auth.uid).await?;
+        self.app.people.show(&scope.project, &auth.uid, &state).await
+    }
+
     /// A user that exists.
     ///
     /// Errors with `user-not-found`.
