@@ -225,14 +225,16 @@ fn read_transforms(
     // Checked as data is, for it becomes some.
     let checked = body::document(transforms.get().as_bytes(), limits);
     let checked = checked.map_err(|problem| problem.field(at.to_owned()))?;
-    let transforms: IndexMap<&str, &RawValue> = body::parse(&checked)?;
+    // Owned names: one may have escapes.
+    let transforms: IndexMap<String, &RawValue> = serde_json::from_slice(&checked)
+        .map_err(|error| Problem::body(at.to_owned(), error.to_string()))?;
     if !(1..=TRANSFORMS_MAX).contains(&transforms.len()) {
         return Err(Problem::body(at.to_owned(), format!("expected 1 to {TRANSFORMS_MAX} fields")));
     }
     let mut read = Vec::with_capacity(transforms.len());
     for (name, change) in transforms {
-        let place = below(at, name);
-        let field = Path::parse(name).map_err(|e| Problem::body(place.clone(), e.to_string()))?;
+        let place = below(at, &name);
+        let field = Path::parse(&name).map_err(|e| Problem::body(place.clone(), e.to_string()))?;
         let change = read_change(change).ok_or_else(|| {
             let detail = "expected one of increment, min or max with a number, arrayUnion or \
                           arrayRemove with a list of up to 1,000, serverTime or delete with true";
@@ -244,7 +246,7 @@ fn read_transforms(
 }
 
 fn read_change(change: &RawValue) -> Option<TransformChange> {
-    let parts: IndexMap<&str, &RawValue> = serde_json::from_str(change.get()).ok()?;
+    let parts: IndexMap<String, &RawValue> = serde_json::from_str(change.get()).ok()?;
     let (1, Some((name, operand))) = (parts.len(), parts.first()) else { return None };
     let operand = operand.get();
     let is_number = operand.starts_with(|first: char| first == '-' || first.is_ascii_digit());
@@ -255,7 +257,7 @@ fn read_change(change: &RawValue) -> Option<TransformChange> {
         fits.then(|| list.iter().map(|one| one.get().to_owned()).collect())
     };
     let when_true = |change| (operand == "true").then_some(change);
-    match *name {
+    match name.as_str() {
         "increment" => number().map(TransformChange::Increment),
         "min" => number().map(TransformChange::Min),
         "max" => number().map(TransformChange::Max),

@@ -234,6 +234,10 @@ async fn transforms_tell_nothing_of_hidden_fields() {
     let digits = raw(r#"{"l":{"arrayUnion":[12345678901234567890123,1.10]}}"#);
     let done = rig.ask("POST", "commit", &[], &digits).await;
     assert!(done.text.contains("[12345678901234567890123,1.10]"), "{}", done.text);
+    // A name may be written with escapes.
+    let done = rig.ask("POST", "commit", &[], &raw(r#"{"\u0071\"":{"m\u0061x":3}}"#)).await;
+    assert_eq!(done.status, 200, "{}", done.text);
+    assert_eq!(done.json()["results"][0]["document"]["data"]["q\""], 3);
     let twice = raw(r#"{"n":{"max":1},"n":{"max":2}}"#);
     rig.table(&[("POST", "commit", &twice, 400, "invalid-json")]).await;
 }
