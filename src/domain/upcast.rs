@@ -2,6 +2,7 @@
 //! read. What is stored never changes; consumers only ever see the newest version.
 
 mod collection_configured_v1;
+mod collection_configured_v2;
 mod document_updated_v1;
 mod key_created_v1;
 
@@ -39,8 +40,12 @@ struct Step {
     upcast: fn(Value) -> Value,
 }
 
-const STEPS: &[Step] =
-    &[collection_configured_v1::STEP, document_updated_v1::STEP, key_created_v1::STEP];
+const STEPS: &[Step] = &[
+    collection_configured_v1::STEP,
+    collection_configured_v2::STEP,
+    document_updated_v1::STEP,
+    key_created_v1::STEP,
+];
 
 /// The event's data at the newest version of its type.
 ///
@@ -69,6 +74,7 @@ pub fn newest(event: &Event) -> Result<Bytes, Undecodable> {
 pub(crate) fn retired() -> Vec<Published> {
     vec![
         collection_configured_v1::published(),
+        collection_configured_v2::published(),
         document_updated_v1::published(),
         key_created_v1::published(),
     ]

@@ -74,6 +74,9 @@ pub(crate) struct IndexField {
     /// Its order.
     #[serde(default)]
     direction: Direction,
+    /// Whether its value is a list, each element of which is to be found.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    elements: bool,
 }
 
 /// An index over one or more fields.
@@ -123,6 +126,29 @@ pub(crate) struct CollectionSettings {
     #[serde(default)]
     #[schema(min_length = 1, max_length = 512)]
     subject: Option<String>,
+    /// Fields whose values no two documents have alike: one, or several taken together.
+    #[serde(default)]
+    #[schema(max_items = 16)]
+    unique: Vec<Fields>,
+}
+
+/// One field or several.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum Fields {
+    /// Its name; nested fields with dots.
+    One(String),
+    /// Their names.
+    Several(Vec<String>),
+}
+
+impl Fields {
+    fn into_list(self) -> Vec<String> {
+        match self {
+            Self::One(name) => vec![name],
+            Self::Several(names) => names,
+        }
+    }
 }
 
 /// A collection.
@@ -144,6 +170,8 @@ pub(crate) struct CollectionBody {
     /// Where a document says whose its personal fields are.
     #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<String>,
+    /// Fields whose values, taken together, no two documents have alike.
+    unique: Vec<Vec<String>>,
     /// When it was first configured.
     #[schema(value_type = Option<String>, format = DateTime)]
     created_at: Option<Timestamp>,
@@ -287,6 +315,7 @@ impl CollectionBody {
             indexes: state.config.indexes.iter().map(Index::from).collect(),
             fields: state.config.fields.iter().map(|(n, f)| (n.clone(), f.into())).collect(),
             subject: state.config.subject.clone(),
+            unique: state.config.unique.clone(),
             created_at: Some(state.created_at),
             updated_at: Some(state.updated_at),
         }
@@ -300,6 +329,7 @@ impl CollectionBody {
             indexes: Vec::new(),
             fields: BTreeMap::new(),
             subject: None,
+            unique: Vec::new(),
             created_at: None,
             updated_at: None,
         }
@@ -392,6 +422,7 @@ impl From<CollectionSettings> for CollectionConfig {
                 Direction::Asc => projects::Direction::Asc,
                 Direction::Desc => projects::Direction::Desc,
             },
+            elements: one.elements,
         };
         let index =
             |one: Index| projects::Index { fields: one.fields.into_iter().map(field).collect() };
@@ -400,13 +431,16 @@ impl From<CollectionSettings> for CollectionConfig {
             indexes: settings.indexes.into_iter().map(index).collect(),
             fields: settings.fields.into_iter().map(|(name, one)| (name, one.into())).collect(),
             subject: settings.subject,
+            unique: settings.unique.into_iter().map(Fields::into_list).collect(),
+            schema: None,
+            expires: None,
         }
     }
 }
 
 impl From<Field> for projects::FieldConfig {
     fn from(field: Field) -> Self {
-        Self { read: field.read, write: field.write, personal: field.personal }
+        Self { read: field.read, write: field.write, personal: field.personal, references: None }
     }
 }
 
@@ -431,6 +465,7 @@ impl From<&projects::Index> for Index {
                 projects::Direction::Asc => Direction::Asc,
                 projects::Direction::Desc => Direction::Desc,
             },
+            elements: one.elements,
         };
         Self { fields: index.fields.iter().map(field).collect() }
     }

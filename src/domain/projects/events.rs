@@ -288,7 +288,13 @@ impl ProjectEvent {
 
 /// The version of the data that is written today.
 fn version_of(kind: &EventType) -> u16 {
-    if *kind == KEY_CREATED || *kind == COLLECTION_CONFIGURED { 2 } else { 1 }
+    if *kind == COLLECTION_CONFIGURED {
+        3
+    } else if *kind == KEY_CREATED {
+        2
+    } else {
+        1
+    }
 }
 
 /// Serialises any of the structs above; they hold only strings and maps with text keys, so it
@@ -312,12 +318,17 @@ pub(crate) fn schemas() -> Vec<Published> {
     let fields = json!({
         "salary": {"read": "hasRole('hr')", "write": "hasRole('hr')"},
         "email": {"personal": true},
+        "room": {"references": "rooms"},
     });
+    let tags = json!({"field": "tags", "direction": "asc", "elements": true});
     let config = json!({
         "rules": rules,
-        "indexes": [{"fields": [{"field": "ts", "direction": "desc"}]}],
+        "indexes": [{"fields": [{"field": "ts", "direction": "desc"}]}, {"fields": [tags]}],
         "fields": fields,
         "subject": "owner",
+        "unique": [["slug"], ["room", "number"]],
+        "schema": {"type": "object", "required": ["title"]},
+        "expires": "deleteAt",
     });
     let people = json!({
         "roles": {"editor": {"includes": ["viewer"], "description": "Writes"}},
@@ -359,7 +370,7 @@ pub(crate) fn schemas() -> Vec<Published> {
         Published::current::<KeyRevoked>(KEY_REVOKED, 1, json!({"keyId": "k1"})),
         Published::current::<CollectionConfigured>(
             COLLECTION_CONFIGURED,
-            2,
+            3,
             json!({"collection": "posts", "config": config}),
         ),
         Published::current::<CollectionDeleted>(

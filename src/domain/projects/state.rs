@@ -196,6 +196,9 @@ pub struct IndexField {
     /// Its order.
     #[serde(default)]
     pub direction: Direction,
+    /// Whether its value is a list, each element of which is to be found.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub elements: bool,
 }
 
 /// An index over one or more fields.
@@ -225,6 +228,15 @@ pub struct CollectionConfig {
     /// The field that holds the id of the user whom personal fields are about, or [`SUBJECT_ID`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
+    /// Fields whose values, taken together, no two documents have alike.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unique: Vec<Vec<String>>,
+    /// What each document must be like (JSON Schema 2020-12).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<Map<String, Value>>,
+    /// The field that says when a document is to be deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
 }
 
 /// What a developer says of a field.
@@ -240,6 +252,9 @@ pub struct FieldConfig {
     /// Whether it is about a person: then it is sealed with that person's key.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub personal: bool,
+    /// The collection of which it holds ids of documents: one, or a list of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub references: Option<CollectionName>,
 }
 
 /// A configured collection.
