@@ -41,6 +41,16 @@ impl Field {
         }
     }
 
+    /// As it was written.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Data(path) => path.as_str().to_owned(),
+            Self::Id => "$id".to_owned(),
+            Self::CreatedAt => "$createdAt".to_owned(),
+            Self::UpdatedAt => "$updatedAt".to_owned(),
+        }
+    }
+
     /// Its value's JSON text; `None` where the document has none. A list on the way has no fields.
     pub(crate) fn of<'a>(&self, document: &Document<'a>) -> Option<Cow<'a, [u8]>> {
         let quoted = |text: &dyn std::fmt::Display| Cow::Owned(format!("\"{text}\"").into_bytes());

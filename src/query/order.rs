@@ -26,7 +26,7 @@ pub enum Direction {
 /// in the direction of the last field. With no field all is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Order {
-    fields: Vec<(Field, Direction)>,
+    pub(crate) fields: Vec<(Field, Direction)>,
 }
 
 /// One field's value as orderings see it. Types follow each other in this order; all lists are
@@ -63,7 +63,7 @@ impl Key {
         field.of(document).map_or(Self::Missing, |value| Self::of_raw(Raw::new(&value)))
     }
 
-    fn of_raw(raw: Raw<'_>) -> Self {
+    pub(crate) fn of_raw(raw: Raw<'_>) -> Self {
         match raw.kind() {
             Ok(Kind::Null) => Self::Null,
             Ok(Kind::False) => Self::Bool(false),
@@ -78,7 +78,7 @@ impl Key {
         }
     }
 
-    fn text(text: &str) -> Self {
+    pub(crate) fn text(text: &str) -> Self {
         Self::Text(text[..text.floor_char_boundary(ORDERED_BYTES_MAX)].to_owned())
     }
 

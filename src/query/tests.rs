@@ -10,7 +10,7 @@ use crate::{
     Selection, TooManyGroups, pick,
 };
 
-fn document<'a>(id: &'a str, data: &'a str) -> Document<'a> {
+pub(crate) fn document<'a>(id: &'a str, data: &'a str) -> Document<'a> {
     let at = Timestamp::default();
     Document { id, created_at: at, updated_at: at, data: data.as_bytes() }
 }
@@ -80,7 +80,7 @@ fn scalar() -> impl Strategy<Value = Value> {
     ]
 }
 
-fn value() -> impl Strategy<Value = Value> {
+pub(crate) fn value() -> impl Strategy<Value = Value> {
     scalar().prop_recursive(3, 12, 3, |inner| {
         prop_oneof![
             proptest::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
@@ -90,12 +90,12 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
-fn data() -> impl Strategy<Value = Value> {
+pub(crate) fn data() -> impl Strategy<Value = Value> {
     proptest::collection::vec(("[abc]", value()), 0..4)
         .prop_map(|fields| Value::Object(fields.into_iter().collect()))
 }
 
-fn filter() -> impl Strategy<Value = Value> {
+pub(crate) fn filter() -> impl Strategy<Value = Value> {
     let field = "[abc](\\.[abc]){0,2}";
     let values = || proptest::collection::vec(value(), 1..4).prop_map(Value::from);
     let ordered = prop_oneof![
