@@ -12,7 +12,7 @@ use readmodel::{Declared, documents as tables};
 
 /// Folds documents and projects into the tables that answer reads.
 pub const DOCUMENTS: Registration =
-    Registration { name: "documents", version: 2, forgets: false, make: documents::make };
+    Registration { name: "documents", version: 3, forgets: false, make: documents::make };
 
 /// Remembers for a while which events answered which idempotency key, and what changed of users.
 pub const IDEMPOTENCY: Registration =

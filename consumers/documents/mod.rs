@@ -1,7 +1,8 @@
 //! The documents projection: a row per document, a row per version of it, a row per project, a row
-//! per collection, and the rows of users. The writers decide against these tables, and every read
-//! is answered from them.
+//! per collection, places in indexes, and the rows of users. The writers decide against these
+//! tables, and every read is answered from them.
 
+mod indexes;
 #[cfg(test)]
 mod limit_tests;
 #[cfg(test)]
@@ -20,11 +21,12 @@ use bytes::Bytes;
 use domain::documents::DocumentEvent;
 use domain::projects::{ProjectEvent, ProjectState};
 use domain::users::UserEvent;
-use domain::{ProjectId, Recorded};
+use domain::{Offset, ProjectId, Recorded};
 use engine::{Fault, Projection};
 use readmodel::documents::{self as tables, Document, HistoryEntry};
 use readmodel::{Reader, Write};
 
+use indexes::Indexes;
 use people::People;
 
 /// Makes the projection of one partition.
@@ -37,6 +39,7 @@ struct Documents {
     projects: HashMap<ProjectId, ProjectState>,
     /// Collections that have their row already, as `project/collection`.
     collections: HashSet<String>,
+    indexes: Indexes,
 }
 
 #[async_trait]
@@ -51,7 +54,7 @@ impl Projection for Documents {
                 self.projects.insert(id, state);
             }
         }
-        Ok(())
+        self.indexes.load(reader, self.projects.keys()).await
     }
 
     async fn apply(
@@ -61,13 +64,22 @@ impl Projection for Documents {
         writes: &mut Vec<Write>,
     ) -> Result<(), Fault> {
         let mut people = People::default();
+        self.indexes.begin();
         for recorded in events {
             let outcome = match UserEvent::decode(&recorded.event) {
                 Ok(Some(body)) => {
                     people.fold(recorded, body, reader, writes).await?;
                     continue;
                 }
-                Ok(None) => self.fold(recorded, writes),
+                Ok(None) => match DocumentEvent::decode(&recorded.event) {
+                    Ok(Some(body)) => {
+                        self.indexes.fold(recorded, &body, reader, writes).await?;
+                        self.fold_document(recorded, body, writes);
+                        continue;
+                    }
+                    Ok(None) => self.fold(recorded, writes),
+                    Err(error) => Err(error),
+                },
                 Err(error) => Err(error),
             };
             if let Err(error) = outcome {
@@ -78,6 +90,19 @@ impl Projection for Documents {
         }
         Ok(())
     }
+
+    fn has_work(&self) -> bool {
+        self.indexes.has_work()
+    }
+
+    async fn work(
+        &mut self,
+        reader: &dyn Reader,
+        newest: Offset,
+        writes: &mut Vec<Write>,
+    ) -> Result<(), Fault> {
+        self.indexes.work(reader, newest, writes).await
+    }
 }
 
 impl Documents {
@@ -86,10 +111,7 @@ impl Documents {
         recorded: &Recorded,
         writes: &mut Vec<Write>,
     ) -> Result<(), domain::upcast::Undecodable> {
-        let event = &recorded.event;
-        if let Some(body) = DocumentEvent::decode(event)? {
-            self.fold_document(recorded, body, writes);
-        } else if let Some(body) = ProjectEvent::decode(event)? {
+        if let Some(body) = ProjectEvent::decode(&recorded.event)? {
             self.fold_project(recorded, body, writes);
         }
         Ok(())
@@ -141,6 +163,16 @@ impl Documents {
 
     fn fold_project(&mut self, recorded: &Recorded, body: ProjectEvent, writes: &mut Vec<Write>) {
         let event = &recorded.event;
+        let offset = recorded.position.offset;
+        match &body {
+            ProjectEvent::CollectionConfigured { collection, config } => {
+                self.indexes.configure(&event.project, collection, Some(config), offset, writes);
+            }
+            ProjectEvent::CollectionDeleted { collection } => {
+                self.indexes.configure(&event.project, collection, None, offset, writes);
+            }
+            _ => {}
+        }
         let state = self.projects.remove(&event.project).unwrap_or_default();
         if event.stream_version <= state.version {
             // Its row was stored before its checkpoint was: what was loaded has this event already.
@@ -154,7 +186,7 @@ impl Documents {
             updated_at: state.updated_at,
             state: Bytes::from(serde_json::to_vec(&state).unwrap_or_default()),
         };
-        writes.push(tables::put_project(&event.project, &row, recorded.position.offset));
+        writes.push(tables::put_project(&event.project, &row, offset));
         self.projects.insert(event.project.clone(), state);
     }
 }

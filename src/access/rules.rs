@@ -124,6 +124,14 @@ impl Rules {
         self.fields.iter().any(|field| field.read.is_some())
     }
 
+    /// Whether a rule for reading says who may see this field, or something in it or around it.
+    pub fn restricts(&self, path: &Path) -> bool {
+        let restricted = self.fields.iter().filter(|field| field.read.is_some());
+        restricted
+            .map(|field| &field.path)
+            .any(|one| one.starts_with(path) || path.starts_with(one))
+    }
+
     /// Whether some field has a rule for writing.
     pub fn has_field_write_rules(&self) -> bool {
         self.fields.iter().any(|field| field.write.is_some())

@@ -83,6 +83,7 @@ codes! {
     ProjectExists "project-exists" 409 4409 None, "The project exists already";
     UserExists "user-exists" 409 4409 None, "The user exists already";
     UserChanged "user-changed" 409 4409 None, "The user was changed meanwhile";
+    NotUnique "not-unique" 409 4409 None, "Another document has the same unique values";
     IdentityTaken "identity-taken" 409 4409 None, "Another user signs in this way";
     SigningKeyExists "signing-key-exists" 409 4409 None, "The project has a signing key already";
     VersionWasDeletion "version-was-deletion" 409 4409 None, "The version was a deletion";
@@ -96,6 +97,7 @@ codes! {
     Misdirected "misdirected" 421 4421 None, "This node does not serve that";
     IdempotencyKeyReused "idempotency-key-reused" 422 4422 None,
         "The idempotency key was used for another request";
+    NotIndexable "not-indexable" 422 4422 None, "An index can't take the document";
     SubjectMissing "subject-missing" 422 4422 None, "The document does not say whose it is";
     SubjectErased "subject-erased" 422 4422 None, "The person was erased";
     ImportInvalid "import-invalid" 422 4422 None, "The events can't be imported here";
@@ -104,6 +106,7 @@ codes! {
     Busy "busy" 503 1013 Some("1"), "Too much is waiting";
     Unavailable "unavailable" 503 1013 Some("5"), "This part can't be served now";
     OutcomeUnknown "outcome-unknown" 503 1013 Some("1"), "The outcome of the write is not known";
+    IndexNotBuilt "index-not-built" 503 1013 Some("1"), "An index is still being built";
     StaleRead "stale-read" 503 1013 Some("1"), "The position is not readable yet";
     // 507 says what is wrong and that nothing is wrong with the request; a retry helps only after
     // someone made room.

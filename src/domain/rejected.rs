@@ -136,6 +136,23 @@ pub enum Reason {
         /// The limit.
         bytes_max: usize,
     },
+    /// A field that is to be in an index is or was personal: what was written then is sealed.
+    #[error("the field {0} is or was personal, and so can't be in an index")]
+    IndexPersonal(String),
+    /// Another document has the same values in fields that are unique.
+    #[error("another document has the same {}", .0.join(", "))]
+    NotUnique(Vec<String>),
+    /// A list or an object where values must be unique.
+    #[error("the field {0} is unique: it may hold null, a boolean, a number or a text")]
+    NotComparable(String),
+    /// More elements than an index takes of one document.
+    #[error("the list {field} is in an index, and has more than {limit} elements")]
+    ElementsTooMany {
+        /// The list.
+        field: String,
+        /// The limit.
+        limit: usize,
+    },
     /// The idempotency key was used before, with another request.
     #[error("this idempotency key was used for another request")]
     IdempotencyKeyReused,

@@ -169,6 +169,11 @@ impl Viewer {
         self.by.as_ref().is_some_and(|by| !by.rules.has_rule(by.operation))
     }
 
+    /// Whether it sees this field of all documents that it sees.
+    pub(crate) fn sees_field(&self, path: &domain::path::Path) -> bool {
+        self.by.as_ref().is_none_or(|by| !by.rules.restricts(path))
+    }
+
     /// Whether both see the same of everything.
     pub fn sees_as(&self, other: &Self) -> bool {
         match (&self.by, &other.by) {

@@ -8,10 +8,12 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{Acquire, Release};
 
 use ::access::Rules;
-use domain::projects::{Key, ProjectEvent, ProjectState};
+use bytes::Bytes;
+use domain::projects::{CollectionState, Key, ProjectEvent, ProjectState};
 use domain::users::{Recent, Subject, UserEvent};
 use domain::{CollectionName, Event, KeyId, ProjectId, Timestamp};
 use parking_lot::RwLock;
+use query::Definition;
 use tokio::sync::broadcast;
 
 use crate::access;
@@ -32,6 +34,9 @@ pub enum Notice {
     People(ProjectId, Subject),
 }
 
+/// The indexes of a collection by their text.
+pub(crate) type Indexes = Vec<(Bytes, Definition)>;
+
 /// A live project and an index of its keys.
 #[derive(Debug)]
 pub struct Project {
@@ -41,6 +46,8 @@ pub struct Project {
     /// Of the collections that have some.
     rules: HashMap<CollectionName, Arc<Rules>>,
     no_rules: Arc<Rules>,
+    /// Of the collections that have some, each with its text.
+    indexes: HashMap<CollectionName, Arc<Indexes>>,
     /// What is personal in documents.
     pub(crate) personal: Arc<ByCollection>,
 }
@@ -67,9 +74,17 @@ impl Project {
             (name.clone(), known.map_or_else(|| access::compile(config), Arc::clone))
         });
         let rules = rules.collect();
+        let indexes = state.collections.iter();
+        let indexes = indexes.filter_map(|(name, one)| Some((name.clone(), indexes_of(one)?)));
+        let indexes = indexes.collect();
         let no_rules = earlier.map_or_else(Arc::default, |earlier| Arc::clone(&earlier.no_rules));
         let personal = Arc::new(Fields::of(&state));
-        Self { state, keys_by_hash, rules, no_rules, personal }
+        Self { state, keys_by_hash, rules, no_rules, indexes, personal }
+    }
+
+    /// The indexes of a collection, if it has any.
+    pub(crate) fn indexes(&self, collection: &CollectionName) -> Option<Arc<Indexes>> {
+        self.indexes.get(collection).map(Arc::clone)
     }
 
     /// The rules of a collection; of one that was never configured, none.
@@ -86,6 +101,13 @@ impl Project {
             || key.previous.as_ref().is_some_and(|(_, until)| clock::now() < *until);
         is_good.then_some((id, key))
     }
+}
+
+/// The indexes of a collection, if it has any.
+pub(crate) fn indexes_of(collection: &CollectionState) -> Option<Arc<Indexes>> {
+    let all = Definition::of_collection(&collection.config).into_iter();
+    let all: Indexes = all.map(|one| (Bytes::from(one.text()), one)).collect();
+    (!all.is_empty()).then(|| Arc::new(all))
 }
 
 /// All projects, deleted ones included.

@@ -87,6 +87,32 @@ impl Consumer {
         Ok(())
     }
 
+    /// Whether there is something to do beside events.
+    pub(crate) fn has_work(&self) -> bool {
+        self.projection.has_work()
+    }
+
+    /// Does a bounded part of it.
+    pub(crate) async fn work(&mut self) -> Result<(), Error> {
+        let mut writes = Vec::new();
+        let newest = self.next.saturating_sub(1);
+        let done = self.projection.work(&*self.space, newest, &mut writes).await;
+        let stored = match done {
+            Ok(()) => self
+                .space
+                .commit(Batch { writes, checkpoint: self.next })
+                .await
+                .map_err(Error::from),
+            Err(error) => Err(fault(error)),
+        };
+        if let Err(error) = stored {
+            self.projection.load(&*self.space).await.map_err(fault)?;
+            return Err(error);
+        }
+        self.stored = self.next;
+        Ok(())
+    }
+
     /// Stores the checkpoint although there may be no rows to go with it.
     pub(crate) async fn store_checkpoint(&mut self) -> Result<(), Error> {
         if self.stored < self.next {

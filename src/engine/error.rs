@@ -52,13 +52,18 @@ pub enum Error {
     },
     /// The query would have to look at more documents than one may.
     #[error(
-        "the query would look at more than {documents_max} documents: narrow it, or page by id \
-         (no orderBy, count or aggregate)"
+        "the query would look at more than {documents_max} documents: {}",
+        too_large(.index.as_deref())
     )]
     QueryTooLarge {
         /// The limit.
         documents_max: usize,
+        /// The index that would serve it, as JSON.
+        index: Option<String>,
     },
+    /// What is unique can't be decided before the index has all documents.
+    #[error("the index that keeps values unique is still being built")]
+    IndexNotBuilt,
     /// The query comes to more groups than one may.
     #[error("the query comes to more than {} groups", query::GROUPS_MAX)]
     TooManyGroups,
@@ -96,6 +101,13 @@ pub enum Error {
     /// Something stored is not what it must be.
     #[error("{0}")]
     Corrupt(String),
+}
+
+fn too_large(index: Option<&str>) -> String {
+    match index {
+        Some(index) => format!("this index would serve it: {index}"),
+        None => "narrow it, or page by id (no orderBy, count or aggregate)".to_owned(),
+    }
 }
 
 impl From<eventlog::Error> for Error {

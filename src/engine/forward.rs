@@ -239,7 +239,10 @@ mod tests {
         for body in [
             Body::User(person),
             Body::Project(key),
-            Body::Project(ProjectCommand::ConfigureCollection { collection, config }),
+            Body::Project(ProjectCommand::ConfigureCollection {
+                collection,
+                config: Box::new(config),
+            }),
             Body::Project(ProjectCommand::ConfigureSignIn { config: Box::new(sign_in) }),
         ] {
             let access = Access::ByRules(Some(Box::new(auth.clone())));

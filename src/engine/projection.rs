@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::Recorded;
+use domain::{Offset, Recorded};
 use readmodel::{Reader, Write};
 
 /// Why a batch could not be folded.
@@ -36,6 +36,23 @@ pub trait Projection: Send + 'static {
         reader: &dyn Reader,
         writes: &mut Vec<Write>,
     ) -> Result<(), Fault>;
+
+    /// Whether there is something to do that no event asks for any more.
+    fn has_work(&self) -> bool {
+        false
+    }
+
+    /// Adds to `writes` a bounded part of that. `reader` shows the tables as all events up to the
+    /// one at `newest` left them. In the end the rows must be the same, however much of it was done
+    /// between which events.
+    async fn work(
+        &mut self,
+        _reader: &dyn Reader,
+        _newest: Offset,
+        _writes: &mut Vec<Write>,
+    ) -> Result<(), Fault> {
+        Ok(())
+    }
 }
 
 /// A projection's entry in the list of consumers.

@@ -2,19 +2,24 @@
 //! of a document comes first, and only that is filtered, ordered and counted: a query tells nothing
 //! about what is hidden.
 
-use std::cmp::Ordering;
-use std::sync::Arc;
+mod best;
+mod indexed;
+mod sight;
+mod status;
 
+use domain::projects::IndexField;
 use domain::{CollectionName, DocumentId, Position, ProjectId};
-use query::{Aggregate, Aggregates, Cursor, Filter, Group, Keys, Order};
-use readmodel::{Reader, Space, documents as tables};
+use query::{Aggregate, Aggregates, Cursor, Filter, Group, Order};
 
 use crate::Engine;
-use crate::access::{Others, Viewer};
+use crate::access::Viewer;
 use crate::error::Error;
-use crate::partition::Partition;
 use crate::read::{AsOf, Document, PAGE_BYTES_MAX};
-use crate::rows::Rows;
+use best::Best;
+use indexed::Served;
+use sight::{Looked, Seen, Sight};
+
+pub use status::{IndexState, IndexStatus};
 
 /// Documents that a page names which its viewer may not see.
 const HIDDEN_MAX: usize = 20;
@@ -22,6 +27,9 @@ const HIDDEN_MAX: usize = 20;
 const ROWS_SCANNED_MAX: usize = 5_000;
 /// The same for a page of the past, where each row may cost several reads; and for queries of it.
 const ROWS_SCANNED_AS_OF_MAX: usize = 1_000;
+/// Documents of an index that are sorted by id; where there are more, a page by id looks at the
+/// documents themselves.
+const SORTED_BY_ID_MAX: usize = 1_000;
 
 /// Which documents somebody wants to see.
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +70,48 @@ pub enum From<'a> {
     Before(&'a Cursor),
 }
 
+/// Which page somebody wants.
+#[derive(Debug, Clone, Copy)]
+pub struct Paging<'a> {
+    /// What comes first.
+    pub order: &'a Order,
+    /// Where it begins.
+    pub from: From<'a>,
+    /// Documents in it at most.
+    pub limit: usize,
+    /// Whether to count what is in all pages.
+    pub count: bool,
+}
+
+/// How a query found its documents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explanation {
+    /// Where it looked.
+    pub by: By,
+    /// How many documents it looked at.
+    pub looked_at: usize,
+    /// The fields of the index that would serve it best, if there is one and it was not that.
+    pub suggestion: Option<Vec<IndexField>>,
+}
+
+/// Where a query looked for its documents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum By {
+    /// At the documents in the order of their ids, from the place where the page begins.
+    Ids,
+    /// At all of the collection.
+    Collection,
+    /// At what an index has in some ranges.
+    Index {
+        /// The index.
+        fields: Vec<IndexField>,
+        /// How many ranges of it.
+        ranges: usize,
+        /// Whether they were in the query's order already.
+        is_ordered: bool,
+    },
+}
+
 /// A page of documents in some ordering.
 #[derive(Debug, Clone)]
 pub struct OrderedPage {
@@ -73,131 +123,12 @@ pub struct OrderedPage {
     pub next: Option<Cursor>,
     /// Where the page before ends, if there is one.
     pub previous: Option<Cursor>,
-    /// How many documents the query is about, in all pages.
-    pub total: u64,
+    /// How many documents the query is about, in all pages, where that was asked.
+    pub total: Option<u64>,
+    /// How they were found.
+    pub explanation: Explanation,
     /// Every event up to this position is in the page.
     pub position: Position,
-}
-
-/// A query's sight of one collection at one moment.
-struct Sight<'a> {
-    engine: &'a Engine,
-    partition: Arc<Partition>,
-    wanted: Wanted<'a>,
-    /// As of now, for rules.
-    space: Arc<dyn Space>,
-    /// As of one position, for rows.
-    view: Arc<dyn Reader>,
-    position: Position,
-    at: AsOf,
-    /// Who may not see a document now may not see what it was either.
-    needs_now: bool,
-}
-
-/// Bytes of documents that one query may look at when it looks at all of a collection.
-const BYTES_LOOKED_AT_MAX: usize = 256 << 20;
-
-/// What there is of a row.
-enum Seen {
-    Document(Document),
-    /// It is hidden from the viewer.
-    Hidden,
-    /// It is not there, or the query is not about it.
-    Nothing,
-}
-
-impl<'a> Sight<'a> {
-    /// Errors as for [`Engine::document`].
-    async fn open(engine: &'a Engine, wanted: Wanted<'a>) -> Result<Self, Error> {
-        let partition = Arc::clone(engine.partition(wanted.project));
-        partition.check_readable()?;
-        if let Some(as_of) = wanted.as_of {
-            engine.check_as_of(&partition, as_of).await?;
-        }
-        let view = partition.documents().view().await?;
-        // A project that exists has an event, so the checkpoint is past at least one.
-        let offset = view.checkpoint().await?.saturating_sub(1);
-        let position = Position { partition: partition.id, offset };
-        Ok(Self {
-            engine,
-            wanted,
-            space: partition.documents(),
-            view,
-            position,
-            // A row may be newer than the view: then what it was is in its history.
-            at: wanted.as_of.unwrap_or(AsOf::Position(position)),
-            needs_now: wanted.as_of.is_some() && !wanted.viewer.is_past_rules(),
-            partition,
-        })
-    }
-
-    fn rows(&'a self, after: Option<DocumentId>) -> Rows<'a> {
-        Rows::new(&*self.view, self.wanted.project, self.wanted.collection, after)
-    }
-
-    async fn look(&self, id: &DocumentId, stored: tables::Document) -> Result<Seen, Error> {
-        let Wanted { project, collection, viewer, filter, .. } = self.wanted;
-        let others = self.engine.others(&*self.space, project);
-        let now = match self.needs_now {
-            true => {
-                let now = self.partition.document(id.clone(), stored.clone());
-                self.engine.opened(project, collection, now).await?
-            }
-            false => None,
-        };
-        let key = (collection, id);
-        let then = self
-            .engine
-            .document_as_of(&*self.view, &self.partition, project, key, stored, self.at)
-            .await?;
-        let Some(then) = then else { return Ok(Seen::Nothing) };
-        let Some(then) = viewer.see(&others, then).await? else { return Ok(Seen::Hidden) };
-        if !self.is_seen(now, &others).await? {
-            return Ok(Seen::Nothing);
-        }
-        match filter.is_none_or(|filter| filter.matches(&then.as_queried())) {
-            true => Ok(Seen::Document(then)),
-            false => Ok(Seen::Nothing),
-        }
-    }
-
-    async fn is_seen(&self, now: Option<Document>, others: &Others<'_>) -> Result<bool, Error> {
-        match now {
-            Some(now) => Ok(self.wanted.viewer.see(others, now).await?.is_some()),
-            None => Ok(true),
-        }
-    }
-
-    /// Looks at all that the query is about; the first hidden ones are told.
-    ///
-    /// Errors: [`Error::QueryTooLarge`], and what `each` says.
-    async fn all(
-        &self,
-        mut each: impl FnMut(Document) -> Result<(), Error>,
-    ) -> Result<Vec<DocumentId>, Error> {
-        let documents_max = match self.wanted.as_of {
-            None => self.engine.options.query_documents_max,
-            Some(_) => self.engine.options.query_documents_max.min(ROWS_SCANNED_AS_OF_MAX),
-        };
-        let (mut rows, mut looked, mut hidden) = (self.rows(None), 0, Vec::new());
-        let mut bytes = 0;
-        while let Some(chunk) = rows.next_chunk(usize::MAX).await? {
-            for (id, stored) in chunk {
-                looked += 1;
-                bytes += stored.data.as_ref().map_or(0, |data| data.len());
-                if looked > documents_max || bytes > BYTES_LOOKED_AT_MAX {
-                    return Err(Error::QueryTooLarge { documents_max });
-                }
-                match self.look(&id, stored).await? {
-                    Seen::Document(document) => each(document)?,
-                    Seen::Hidden if hidden.len() < HIDDEN_MAX => hidden.push(id),
-                    Seen::Hidden | Seen::Nothing => {}
-                }
-            }
-            tokio::task::yield_now().await;
-        }
-        Ok(hidden)
-    }
 }
 
 impl Document {
@@ -223,6 +154,16 @@ impl Engine {
         after: Option<&DocumentId>,
         limit: usize,
     ) -> Result<Page, Error> {
+        self.documents_by_id(wanted, after, limit).await.map(|(page, _)| page)
+    }
+
+    /// The same, with how many documents were looked at.
+    async fn documents_by_id(
+        &self,
+        wanted: Wanted<'_>,
+        after: Option<&DocumentId>,
+        limit: usize,
+    ) -> Result<(Page, usize), Error> {
         let sight = Sight::open(self, wanted).await?;
         let position = sight.position;
         let rows_max = match wanted.as_of {
@@ -238,7 +179,7 @@ impl Engine {
             for (id, stored) in chunk {
                 // A short page tells that there is more just as a full one does.
                 if documents.len() == limit || bytes > PAGE_BYTES_MAX || scanned == rows_max {
-                    return Ok(Page { documents, hidden, next: after, position });
+                    return Ok((Page { documents, hidden, next: after, position }, scanned));
                 }
                 scanned += 1;
                 match sight.look(&id, stored).await? {
@@ -253,32 +194,68 @@ impl Engine {
             }
             tokio::task::yield_now().await;
         }
-        Ok(Page { documents, hidden, next: None, position })
+        Ok((Page { documents, hidden, next: None, position }, scanned))
     }
 
-    /// A page in any ordering, and how many documents there are. Looks at all documents of the
-    /// collection.
+    /// A page in any ordering, found by the index that serves it best. Without one, a page by id
+    /// may be short, as [`Engine::documents`] has it, and any other looks at all of the collection.
     ///
     /// Errors: [`Error::QueryTooLarge`], and those of [`Engine::document`].
-    pub async fn ordered(
+    pub async fn page(&self, wanted: Wanted<'_>, paging: Paging<'_>) -> Result<OrderedPage, Error> {
+        let Paging { order, from, count, .. } = paging;
+        let sight = Sight::open(self, wanted).await?;
+        let by_ids = order.is_by_id() && !count && !matches!(from, From::Before(_));
+        let served = sight.served(order).await?;
+        let mut too_large = None;
+        for one in &served {
+            // Few documents are worth sorting where a page by id is to be had anyway.
+            let documents_max = match by_ids && !one.plan.is_ordered {
+                true => SORTED_BY_ID_MAX.min(sight.documents_max()),
+                false => sight.documents_max(),
+            };
+            match sight.page_by(one, paging, documents_max).await {
+                Err(error @ Error::QueryTooLarge { .. }) => too_large = Some(error),
+                outcome => return outcome,
+            }
+        }
+        if by_ids {
+            return self.page_by_id(wanted, paging).await;
+        }
+        match too_large {
+            // The collection has no fewer.
+            Some(error) => Err(sight.suggested(error, order, &served)),
+            None => {
+                let page = sight.page_of_all(paging).await;
+                page.map_err(|error| sight.suggested(error, order, &served))
+            }
+        }
+    }
+
+    /// A page by id, as others are.
+    async fn page_by_id(
         &self,
         wanted: Wanted<'_>,
-        order: &Order,
-        from: From<'_>,
-        limit: usize,
+        Paging { order, from, limit, .. }: Paging<'_>,
     ) -> Result<OrderedPage, Error> {
-        let sight = Sight::open(self, wanted).await?;
-        let mut best = Best::new(order, from, limit);
-        let mut total = 0;
-        let hidden = sight
-            .all(|document| {
-                total += 1;
-                best.offer(document);
-                Ok(())
-            })
-            .await?;
-        let (documents, next, previous) = best.done();
-        Ok(OrderedPage { documents, hidden, next, previous, total, position: sight.position })
+        let after = match from {
+            From::After(cursor) => cursor.id(),
+            From::Start | From::Before(_) => None,
+        };
+        let place = |document: &Document| Cursor::of(order.keys(&document.as_queried()));
+        let (page, looked_at) = self.documents_by_id(wanted, after.as_ref(), limit).await?;
+        Ok(OrderedPage {
+            previous: page.documents.first().filter(|_| after.is_some()).map(place),
+            next: page.next.as_ref().map(Cursor::of_id),
+            documents: page.documents,
+            hidden: page.hidden,
+            total: None,
+            explanation: Explanation {
+                by: By::Ids,
+                looked_at,
+                suggestion: wanted.filter.and_then(|filter| query::suggestion(Some(filter), order)),
+            },
+            position: page.position,
+        })
     }
 
     /// Aggregates over all that the query is about, and the position that they are of.
@@ -292,76 +269,61 @@ impl Engine {
     ) -> Result<(Vec<Group>, Position), Error> {
         let sight = Sight::open(self, wanted).await?;
         let mut aggregates = Aggregates::new(aggregate);
-        let add = |document: Document| {
+        let mut add = |document: Document| {
             aggregates.add(&document.as_queried()).map_err(|_| Error::TooManyGroups)
         };
-        sight.all(add).await?;
+        let order = Order::default();
+        let mut served = sight.served(&order).await?;
+        // An order is of no use here.
+        served.retain(|one| one.plan.equal > 0 || one.plan.bounded);
+        let looked = match served.first() {
+            Some(one) => sight.each_of(one, sight.documents_max(), &mut add).await,
+            None => sight.all(add).await,
+        };
+        looked.map_err(|error| sight.suggested(error, &order, &served))?;
         Ok((aggregates.done(), sight.position))
     }
 }
 
-/// The first documents of an ordering, from some place on.
-struct Best<'a> {
-    order: &'a Order,
-    from: From<'a>,
-    limit: usize,
-    /// In the page's own direction.
-    found: Vec<(Keys, Document)>,
-    bytes: usize,
-    /// The first one that had no room: neither have those behind it.
-    bound: Option<Keys>,
-    /// Whether there are documents on the other side of the place.
-    elsewhere: bool,
-}
-
-impl<'a> Best<'a> {
-    fn new(order: &'a Order, from: From<'a>, limit: usize) -> Self {
-        let (found, bound) = (Vec::new(), None);
-        Self { order, from, limit, found, bytes: 0, bound, elsewhere: false }
+impl Sight<'_> {
+    /// A page out of all of the collection.
+    async fn page_of_all(
+        &self,
+        Paging { order, from, limit, count }: Paging<'_>,
+    ) -> Result<OrderedPage, Error> {
+        let mut best = Best::new(order, from, limit);
+        let mut total = 0;
+        let looked = self
+            .all(|document| {
+                total += 1;
+                best.offer(document);
+                Ok(())
+            })
+            .await?;
+        let suggestion = query::suggestion(self.wanted.filter, order);
+        Ok(self.ordered_page(best, looked, (By::Collection, suggestion), count.then_some(total)))
     }
 
-    fn compare(&self, one: &Keys, other: &Keys) -> Ordering {
-        let at = self.order.compare(one, other);
-        if matches!(self.from, From::Before(_)) { at.reverse() } else { at }
+    fn ordered_page(
+        &self,
+        best: Best<'_>,
+        Looked { documents: looked_at, hidden }: Looked,
+        (by, suggestion): (By, Option<Vec<IndexField>>),
+        total: Option<u64>,
+    ) -> OrderedPage {
+        let (documents, next, previous) = best.done();
+        let explanation = Explanation { by, looked_at, suggestion };
+        let position = self.position;
+        OrderedPage { documents, hidden, next, previous, total, explanation, position }
     }
 
-    fn offer(&mut self, document: Document) {
-        let keys = self.order.keys(&document.as_queried());
-        if let From::After(place) | From::Before(place) = self.from
-            && self.compare(&keys, place.keys()).is_le()
-        {
-            self.elsewhere = true;
-            return;
-        }
-        if self.bound.as_ref().is_some_and(|bound| self.compare(&keys, bound).is_ge()) {
-            return;
-        }
-        let at = self.found.partition_point(|(own, _)| self.compare(own, &keys).is_lt());
-        self.bytes += document.data.len();
-        self.found.insert(at, (keys, document));
-        // The page may be short, but never empty.
-        while self.found.len() > self.limit || (self.bytes > PAGE_BYTES_MAX && self.found.len() > 1)
-        {
-            let Some((keys, last)) = self.found.pop() else { break };
-            self.bytes -= last.data.len();
-            self.bound = Some(keys);
-        }
-    }
-
-    /// The page, where the next one begins and where the one before ends.
-    fn done(mut self) -> (Vec<Document>, Option<Cursor>, Option<Cursor>) {
-        let is_more = self.bound.is_some();
-        let backwards = matches!(self.from, From::Before(_));
-        if backwards {
-            self.found.reverse();
-        }
-        let cursor =
-            |keys: Option<&(Keys, Document)>| keys.map(|(keys, _)| Cursor::of(keys.clone()));
-        let (first, last) = (cursor(self.found.first()), cursor(self.found.last()));
-        let (next, previous) = match backwards {
-            false => (last.filter(|_| is_more), first.filter(|_| self.elsewhere)),
-            true => (last.filter(|_| self.elsewhere), first.filter(|_| is_more)),
-        };
-        (self.found.into_iter().map(|(_, document)| document).collect(), next, previous)
+    /// The error with the index that would serve the query, unless there is one like that.
+    fn suggested(&self, error: Error, order: &Order, served: &[Served]) -> Error {
+        let Error::QueryTooLarge { documents_max, .. } = error else { return error };
+        let suggestion = query::suggestion(self.wanted.filter, order);
+        let suggestion = suggestion.filter(|fields| !served.iter().any(|one| one.is_over(fields)));
+        let index = suggestion.and_then(|fields| serde_json::to_string(&fields).ok());
+        let index = index.map(|fields| format!("{{\"fields\":{fields}}}"));
+        Error::QueryTooLarge { documents_max, index }
     }
 }

@@ -112,6 +112,9 @@ impl Engine {
         let end = partition.applied();
         let report = |next| progress(Progress { partition: partition.id, next, end });
         built.catch_up(&*self.log, partition.id, end, &report).await?;
+        while built.has_work() {
+            built.work().await?;
+        }
         let mut rebuilt =
             Rebuilt { partition: partition.id, events: end, digest: None, live_digest: None };
         if verify {

@@ -132,6 +132,17 @@ impl Definition {
         })
     }
 
+    /// The names of its fields.
+    pub fn names(&self) -> Vec<String> {
+        self.parts.iter().map(|part| part.name.clone()).collect()
+    }
+
+    /// The name of the list whose elements it has; empty when it has none.
+    pub fn element_name(&self) -> String {
+        let part = self.parts.iter().find(|part| part.elements);
+        part.map_or_else(String::new, |part| part.name.clone())
+    }
+
     /// Whether no two documents may have the same values.
     pub fn is_unique(&self) -> bool {
         self.is_unique

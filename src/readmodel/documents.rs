@@ -3,6 +3,7 @@
 //! Rows are whole values: a put replaces everything, so that replay gives the same rows again.
 
 mod fields;
+mod indexes;
 mod people;
 mod read;
 mod write;
@@ -13,6 +14,10 @@ use uuid::Uuid;
 
 use crate::table::{Column, Kind, Table};
 
+pub use indexes::{
+    INDEX_ENTRIES, INDEXES, Index, IndexKey, all_indexes, delete_entry, delete_index, entries,
+    indexes, put_entry, put_index,
+};
 pub use people::{
     IDENTITIES, RECENT, RecentRow, USERS, UserRow, delete_identity, delete_recent, get_identity,
     get_user, list_users, put_identity, put_recent, put_user, recent,
@@ -123,8 +128,8 @@ pub static IDEMPOTENCY_EXPIRED: Table = Table {
 };
 
 /// Every table of the documents consumer.
-pub static TABLES: [&Table; 6] =
-    [&PROJECTS, &DOCUMENTS, &HISTORY, &COLLECTIONS, &USERS, &IDENTITIES];
+pub static TABLES: [&Table; 8] =
+    [&PROJECTS, &DOCUMENTS, &HISTORY, &COLLECTIONS, &USERS, &IDENTITIES, &INDEXES, &INDEX_ENTRIES];
 
 /// Every table of the idempotency consumer.
 pub static IDEMPOTENCY_TABLES: [&Table; 4] =

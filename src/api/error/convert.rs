@@ -23,6 +23,7 @@ impl From<engine::Error> for Problem {
             Error::QueryTooLarge { .. } | Error::TooManyGroups => {
                 Self::new(Code::QueryTooLarge, text)
             }
+            Error::IndexNotBuilt => Self::new(Code::IndexNotBuilt, text),
             Error::NotFound(_) => Self::new(Code::NotFound, text),
             // Paths, offsets and the like are for the operator.
             Error::NotOwner
@@ -81,6 +82,17 @@ impl From<Reason> for Problem {
             Reason::PersonalTooMany { .. } => Self::new(Code::DocumentTooLarge, text),
             Reason::PersonalTooLarge { ref field, .. } => {
                 Self::new(Code::DocumentTooLarge, text).field(pointer_to(field))
+            }
+            Reason::IndexPersonal(_) => Self::new(Code::InvalidBody, text).field("/indexes"),
+            Reason::NotUnique(ref fields) => {
+                let problem = Self::new(Code::NotUnique, text);
+                match fields.first() {
+                    Some(field) => problem.field(pointer_to(field)),
+                    None => problem,
+                }
+            }
+            Reason::NotComparable(ref field) | Reason::ElementsTooMany { ref field, .. } => {
+                Self::new(Code::NotIndexable, text).field(pointer_to(field))
             }
             Reason::DocumentNotFound(..) => Self::new(Code::DocumentNotFound, text),
             Reason::DocumentExists { actual } => {

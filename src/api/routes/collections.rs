@@ -22,10 +22,8 @@ use crate::error::Problem;
 const RULE_BYTES_MAX: usize = 10_000;
 /// The most indexes of a collection.
 const INDEXES_MAX: usize = 64;
-/// The most fields of an index.
-const INDEX_FIELDS_MAX: usize = 16;
-/// The longest name of a field, in bytes.
-const FIELD_BYTES_MAX: usize = 512;
+/// The most of what is unique in a collection.
+const UNIQUE_MAX: usize = 16;
 
 /// Who may do what, as CEL expressions. No rule means no access, but for a secret key.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
@@ -85,7 +83,7 @@ pub(crate) struct IndexField {
 pub(crate) struct Index {
     /// In order.
     #[serde(deserialize_with = "body::objects")]
-    #[schema(min_items = 1, max_items = 16)]
+    #[schema(min_items = 1, max_items = 8)]
     fields: Vec<IndexField>,
 }
 
@@ -143,9 +141,9 @@ pub(crate) enum Fields {
 }
 
 impl Fields {
-    fn into_list(self) -> Vec<String> {
+    fn as_slice(&self) -> &[String] {
         match self {
-            Self::One(name) => vec![name],
+            Self::One(name) => std::slice::from_ref(name),
             Self::Several(names) => names,
         }
     }
@@ -210,7 +208,7 @@ pub(crate) async fn put(mut call: Call) -> Answer {
     check_rules(&config)?;
     let command = ProjectCommand::ConfigureCollection {
         collection: collection.clone(),
-        config: config.clone(),
+        config: Box::new(config.clone()),
     };
     let command = command::Body::Project(command);
     let project = scope.project;
@@ -312,7 +310,7 @@ impl CollectionBody {
             name,
             configured: true,
             rules: Rules::from(&state.config.rules),
-            indexes: state.config.indexes.iter().map(Index::from).collect(),
+            indexes: state.config.indexes.iter().map(|one| Index::over(&one.fields)).collect(),
             fields: state.config.fields.iter().map(|(n, f)| (n.clone(), f.into())).collect(),
             subject: state.config.subject.clone(),
             unique: state.config.unique.clone(),
@@ -358,17 +356,18 @@ impl CollectionSettings {
             return Err(Problem::body("/indexes", detail));
         }
         for (i, index) in self.indexes.iter().enumerate() {
-            if !(1..=INDEX_FIELDS_MAX).contains(&index.fields.len()) {
-                let detail = format!("an index has 1 to {INDEX_FIELDS_MAX} fields");
-                return Err(Problem::body(format!("/indexes/{i}/fields"), detail));
-            }
-            for (j, field) in index.fields.iter().enumerate() {
-                if !(1..=FIELD_BYTES_MAX).contains(&field.field.len()) {
-                    let pointer = format!("/indexes/{i}/fields/{j}/field");
-                    let detail = format!("a field's name has 1 to {FIELD_BYTES_MAX} bytes");
-                    return Err(Problem::body(pointer, detail));
-                }
-            }
+            let fields: Vec<_> = index.fields.iter().map(projects::IndexField::from).collect();
+            query::Definition::new(&fields, false).map_err(|error| {
+                Problem::body(format!("/indexes/{i}/fields{}", error.at), error.detail)
+            })?;
+        }
+        if self.unique.len() > UNIQUE_MAX {
+            let detail = format!("a collection may have {UNIQUE_MAX} of what is unique");
+            return Err(Problem::body("/unique", detail));
+        }
+        for (i, fields) in self.unique.iter().enumerate() {
+            let checked = query::Definition::unique(fields.as_slice());
+            checked.map_err(|error| Problem::body(format!("/unique/{i}"), error.detail))?;
         }
         self.check_personal()
     }
@@ -416,22 +415,15 @@ impl CollectionSettings {
 impl From<CollectionSettings> for CollectionConfig {
     fn from(settings: CollectionSettings) -> Self {
         let Rules { read, list, create, update, delete } = settings.rules;
-        let field = |one: IndexField| projects::IndexField {
-            field: one.field,
-            direction: match one.direction {
-                Direction::Asc => projects::Direction::Asc,
-                Direction::Desc => projects::Direction::Desc,
-            },
-            elements: one.elements,
+        let index = |one: &Index| projects::Index {
+            fields: one.fields.iter().map(projects::IndexField::from).collect(),
         };
-        let index =
-            |one: Index| projects::Index { fields: one.fields.into_iter().map(field).collect() };
         Self {
             rules: projects::Rules { read, list, create, update, delete },
-            indexes: settings.indexes.into_iter().map(index).collect(),
+            indexes: settings.indexes.iter().map(index).collect(),
             fields: settings.fields.into_iter().map(|(name, one)| (name, one.into())).collect(),
             subject: settings.subject,
-            unique: settings.unique.into_iter().map(Fields::into_list).collect(),
+            unique: settings.unique.iter().map(|fields| fields.as_slice().to_vec()).collect(),
             schema: None,
             expires: None,
         }
@@ -457,16 +449,35 @@ impl From<&projects::Rules> for Rules {
     }
 }
 
-impl From<&projects::Index> for Index {
-    fn from(index: &projects::Index) -> Self {
-        let field = |one: &projects::IndexField| IndexField {
+impl Index {
+    /// The index over these fields.
+    pub(super) fn over(fields: &[projects::IndexField]) -> Self {
+        Self { fields: fields.iter().map(IndexField::from).collect() }
+    }
+}
+
+impl From<&IndexField> for projects::IndexField {
+    fn from(one: &IndexField) -> Self {
+        Self {
+            field: one.field.clone(),
+            direction: match one.direction {
+                Direction::Asc => projects::Direction::Asc,
+                Direction::Desc => projects::Direction::Desc,
+            },
+            elements: one.elements,
+        }
+    }
+}
+
+impl From<&projects::IndexField> for IndexField {
+    fn from(one: &projects::IndexField) -> Self {
+        Self {
             field: one.field.clone(),
             direction: match one.direction {
                 projects::Direction::Asc => Direction::Asc,
                 projects::Direction::Desc => Direction::Desc,
             },
             elements: one.elements,
-        };
-        Self { fields: index.fields.iter().map(field).collect() }
+        }
     }
 }

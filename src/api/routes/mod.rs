@@ -9,6 +9,7 @@ pub(crate) mod documents;
 pub(crate) mod events;
 pub(crate) mod history;
 pub(crate) mod import;
+pub(crate) mod indexes;
 pub(crate) mod keys;
 pub(crate) mod page;
 pub(crate) mod people;
@@ -160,14 +161,17 @@ routes! {
     GET "/v1/projects/{project}/collections/{collection}/documents/{id}" Project documents::get,
         [DocumentNotFound HistoryTrimmed];
     PUT "/v1/projects/{project}/collections/{collection}/documents/{id}" Project documents::put,
-        [VersionMismatch DocumentTooLarge TooDeep SubjectMissing SubjectErased];
+        [VersionMismatch DocumentTooLarge TooDeep SubjectMissing SubjectErased
+        NotUnique NotIndexable IndexNotBuilt];
     PATCH "/v1/projects/{project}/collections/{collection}/documents/{id}" Project
         documents::patch,
-        [DocumentNotFound VersionMismatch DocumentTooLarge TooDeep SubjectMissing SubjectErased];
+        [DocumentNotFound VersionMismatch DocumentTooLarge TooDeep SubjectMissing SubjectErased
+        NotUnique NotIndexable IndexNotBuilt];
     DELETE "/v1/projects/{project}/collections/{collection}/documents/{id}" Project
         documents::delete, [DocumentNotFound VersionMismatch];
     POST "/v1/projects/{project}/collections/{collection}/documents" Project documents::create,
-        [DocumentExists DocumentTooLarge TooDeep SubjectMissing SubjectErased];
+        [DocumentExists DocumentTooLarge TooDeep SubjectMissing SubjectErased NotUnique NotIndexable
+        IndexNotBuilt];
     GET "/v1/projects/{project}/collections/{collection}/documents" Project queries::list,
         [HistoryTrimmed QueryTooLarge];
     POST "/v1/projects/{project}/collections/{collection}/query" Project queries::query,
@@ -176,10 +180,11 @@ routes! {
         history::list, [DocumentNotFound];
     POST "/v1/projects/{project}/collections/{collection}/documents/{id}/restore" Project
         history::restore,
-        [VersionNotFound VersionWasDeletion VersionMismatch SubjectMissing SubjectErased];
+        [VersionNotFound VersionWasDeletion VersionMismatch SubjectMissing SubjectErased NotUnique
+        NotIndexable IndexNotBuilt];
     POST "/v1/projects/{project}/commit" Project commit::commit,
         [DocumentNotFound DocumentExists VersionMismatch DocumentTooLarge TooDeep SubjectMissing
-        SubjectErased];
+        SubjectErased NotUnique NotIndexable IndexNotBuilt];
     GET "/v1/projects/{project}/events" Project events::list,
         [HistoryTrimmed];
     GET "/v1/projects/{project}/collections" Project collections::list, [];
@@ -188,6 +193,7 @@ routes! {
     PUT "/v1/projects/{project}/collections/{collection}" Project collections::put, [TooMany];
     DELETE "/v1/projects/{project}/collections/{collection}" Project collections::delete,
         [CollectionNotFound];
+    GET "/v1/projects/{project}/collections/{collection}/indexes" Project indexes::list, [];
     POST "/v1/projects/{project}/rules/try" Project rules::try_draft, [];
     GET "/v1/projects/{project}/realtime" Open websocket::connect,
         [InvalidId InvalidParameter Busy];

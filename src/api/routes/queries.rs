@@ -3,14 +3,15 @@
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use domain::CollectionName;
+use engine::AsOf;
 use engine::access::Viewer;
-use engine::queries::{From, OrderedPage, Page, Wanted};
-use engine::{AsOf, Document};
+use engine::queries::{By, From, OrderedPage, Paging, Wanted};
 use query::{Aggregate, Cursor, Filter, Group, Invalid, Order, Selection};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::collections::Index;
 use super::documents::DocumentBody;
 use super::page::{write_items, write_position_field};
 use crate::answer::{self, Answer};
@@ -18,7 +19,7 @@ use crate::body::{self, JSON};
 use crate::call::{Call, as_of_text, page_limit};
 use crate::caller::Scope;
 use crate::document::{picked, write_document, write_string, write_text};
-use crate::error::Problem;
+use crate::error::{Code, Problem};
 use crate::recording;
 
 /// The largest body of a query, in bytes.
@@ -38,6 +39,9 @@ pub(crate) struct DocumentPage {
     /// How many documents there are in all pages, where that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     total: Option<u64>,
+    /// How the documents were found, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    explanation: Option<Explanation>,
     /// Every event up to this one is in the page.
     position: String,
 }
@@ -70,6 +74,9 @@ pub(crate) struct QueryBody {
     /// Whether to tell how many there are in all pages.
     #[serde(default)]
     count: bool,
+    /// Whether to tell how the documents were found; for secret keys.
+    #[serde(default)]
+    explain: bool,
     /// A position or an RFC 3339 time.
     #[serde(default)]
     as_of: Option<String>,
@@ -124,6 +131,56 @@ struct Asked {
     selection: Option<Selection>,
     count: bool,
     as_of: Option<AsOf>,
+    explain: bool,
+}
+
+/// How a query found its documents.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Explanation {
+    /// Where it looked.
+    by: Way,
+    /// The index.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<Index>,
+    /// In how many ranges of the index.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ranges: Option<usize>,
+    /// Whether the index has its documents in the query's order, so that the first ones will do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ordered: Option<bool>,
+    /// How many documents it looked at.
+    looked_at: usize,
+    /// The index that would serve the query better.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suggestion: Option<Index>,
+}
+
+/// Where a query looks.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Way {
+    /// At the documents in the order of their ids, from the place where the page begins.
+    Ids,
+    /// At all documents.
+    Collection,
+    /// At an index.
+    Index,
+}
+
+impl Explanation {
+    fn of(explanation: engine::queries::Explanation) -> Self {
+        let (by, index, ranges, ordered) = match &explanation.by {
+            By::Ids => (Way::Ids, None, None, None),
+            By::Collection => (Way::Collection, None, None, None),
+            By::Index { fields, ranges, is_ordered } => {
+                (Way::Index, Some(Index::over(fields)), Some(*ranges), Some(*is_ordered))
+            }
+        };
+        let looked_at = explanation.looked_at;
+        let suggestion = explanation.suggestion.as_deref().map(Index::over);
+        Self { by, index, ranges, ordered, looked_at, suggestion }
+    }
 }
 
 /// Lists a collection, now or as it was: filtered, in the order of ids or any other.
@@ -145,6 +202,8 @@ struct Asked {
             commas between them: nested ones with dots."),
         ("count" = Option<bool>, Query, description = "Whether to tell how many there are in all \
             pages."),
+        ("explain" = Option<bool>, Query, description = "Whether to tell how the documents were \
+            found; for secret keys."),
         ("asOf" = Option<String>, Query, description = "A position or an RFC 3339 time."),
     ),
     responses((status = 200, description = "A page of documents.", body = DocumentPage)),
@@ -153,7 +212,8 @@ pub(crate) async fn list(call: Call) -> Answer {
     let scope = call.reading_by_rules().await?;
     let collection = call.collection()?;
     let viewer = scope.list_viewer(&collection)?;
-    let known = ["where", "orderBy", "limit", "cursor", "before", "fields", "count", "asOf"];
+    let known =
+        ["where", "orderBy", "limit", "cursor", "before", "fields", "count", "explain", "asOf"];
     let query = call.query(&known)?;
     let filter = query.get("where").map(Filter::parse).transpose();
     let order = match query.get("orderBy") {
@@ -171,10 +231,10 @@ pub(crate) async fn list(call: Call) -> Answer {
         let cursor = query.get(name).map(|text| Cursor::parse(text, &order)).transpose();
         cursor.map_err(|error| Problem::parameter(name, error.to_string()))
     };
-    let count = match query.get("count") {
-        None | Some("false") => false,
-        Some("true") => true,
-        Some(_) => return Err(Problem::parameter("count", "expected true or false")),
+    let is = |name: &'static str| match query.get(name) {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => Err(Problem::parameter(name, "expected true or false")),
     };
     let asked = Asked {
         filter: filter.map_err(|error| in_parameter("where", &error))?,
@@ -182,7 +242,8 @@ pub(crate) async fn list(call: Call) -> Answer {
         cursor: cursor("cursor")?,
         before: cursor("before")?,
         selection: query.selection()?,
-        count,
+        count: is("count")?,
+        explain: is("explain")?,
         as_of: query.as_of()?,
         order,
     };
@@ -221,6 +282,7 @@ pub(crate) async fn query(mut call: Call) -> Answer {
             ("before", body.before.is_some()),
             ("fields", body.fields.is_some()),
             ("count", body.count),
+            ("explain", body.explain),
         ];
         if let Some((name, _)) = of_pages.iter().find(|(_, is_there)| *is_there) {
             return Err(Problem::body(format!("/{name}"), "aggregates have no pages"));
@@ -249,6 +311,7 @@ pub(crate) async fn query(mut call: Call) -> Answer {
         before: cursor(&body.before, "/before")?,
         selection: body.fields.as_ref().map(names).transpose().map_err(at("/fields"))?,
         count: body.count,
+        explain: body.explain,
         as_of,
         order,
     };
@@ -274,45 +337,30 @@ async fn page(
     asked: Asked,
 ) -> Answer {
     let engine = &call.app.engine;
-    let Asked { filter, order, limit, cursor, before, selection, count, as_of } = asked;
+    let Asked { filter, order, limit, cursor, before, selection, count, as_of, explain } = asked;
+    if explain && !viewer.is_past_rules() {
+        // It counts what is hidden, too.
+        return Err(Problem::new(Code::Forbidden, "only a secret key may ask for an explanation"));
+    }
     let (project, filter) = (&scope.project, filter.as_ref());
     let wanted = Wanted { project, collection, viewer, filter, as_of };
-    let page = if order.is_by_id() && !count && before.is_none() {
-        let after = cursor.as_ref().and_then(Cursor::id);
-        let page = engine.documents(wanted, after.as_ref(), limit).await?;
-        ordered(page, after.is_some(), &order)
-    } else {
-        let from = match (&cursor, &before) {
-            (Some(cursor), _) => From::After(cursor),
-            (None, Some(before)) => From::Before(before),
-            (None, None) => From::Start,
-        };
-        engine.ordered(wanted, &order, from, limit).await?
+    let from = match (&cursor, &before) {
+        (Some(cursor), _) => From::After(cursor),
+        (None, Some(before)) => From::Before(before),
+        (None, None) => From::Start,
     };
+    let page = engine.page(wanted, Paging { order: &order, from, limit, count }).await?;
     if as_of.is_none() {
         recording::list(call, scope, collection, &page);
     }
-    Ok(answered(page, &order, count, selection.as_ref()))
-}
-
-/// A page by id, as others are.
-fn ordered(page: Page, has_earlier: bool, order: &Order) -> OrderedPage {
-    let place = |document: &Document| Cursor::of(order.keys(&document.as_queried()));
-    OrderedPage {
-        previous: page.documents.first().filter(|_| has_earlier).map(place),
-        next: page.next.as_ref().map(Cursor::of_id),
-        documents: page.documents,
-        hidden: page.hidden,
-        total: 0,
-        position: page.position,
-    }
+    Ok(answered(page, &order, selection.as_ref(), explain))
 }
 
 fn answered(
     page: OrderedPage,
     order: &Order,
-    count: bool,
     selection: Option<&Selection>,
+    explain: bool,
 ) -> HttpResponse {
     let mut body = vec![b'{'];
     let documents = page.documents.into_iter().map(|document| picked(document, selection));
@@ -326,8 +374,14 @@ fn answered(
             None => body.extend_from_slice(b"null"),
         }
     }
-    if count {
-        write_text(&mut body, format_args!(",\"total\":{}", page.total));
+    if let Some(total) = page.total {
+        write_text(&mut body, format_args!(",\"total\":{total}"));
+    }
+    if explain {
+        // Texts and numbers: there is nothing that could fail.
+        let explanation = serde_json::to_string(&Explanation::of(page.explanation));
+        let explanation = explanation.unwrap_or_default();
+        write_text(&mut body, format_args!(",\"explanation\":{explanation}"));
     }
     write_position_field(&mut body, "position", page.position);
     body.push(b'}');

@@ -6,6 +6,7 @@ mod configuration;
 mod cors;
 mod documents;
 mod history;
+mod indexes;
 mod keys;
 mod limits;
 mod log;

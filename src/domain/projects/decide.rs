@@ -7,6 +7,7 @@ use super::events::ProjectEvent;
 use super::state::{CollectionConfig, KeyKind, People, ProjectState, SigningKey};
 use crate::event::NewEvent;
 use crate::ids::{CollectionName, KeyId};
+use crate::path::Path;
 use crate::rejected::{Reason, Rejected};
 use crate::sign_in::Config;
 
@@ -102,7 +103,7 @@ pub enum ProjectCommand {
         /// Which.
         collection: CollectionName,
         /// Its configuration.
-        config: CollectionConfig,
+        config: Box<CollectionConfig>,
     },
     /// Take a collection's configuration back; its documents stay.
     DeleteCollection {
@@ -145,6 +146,7 @@ pub fn decide(state: &ProjectState, command: &ProjectCommand) -> Result<NewEvent
             if !state.collections.contains_key(&collection) {
                 within("collections", state.collections.len(), COLLECTIONS_MAX)?;
             }
+            check_indexes(state, &collection, &config)?;
             ProjectEvent::CollectionConfigured { collection, config }
         }
         ProjectCommand::DeleteCollection { collection } => {
@@ -176,6 +178,25 @@ pub fn decide(state: &ProjectState, command: &ProjectCommand) -> Result<NewEvent
         }
     };
     Ok(event.into_new(state.version + 1))
+}
+
+/// What was ever personal is sealed in what was written then: an index would hold that.
+fn check_indexes(
+    state: &ProjectState,
+    collection: &CollectionName,
+    config: &CollectionConfig,
+) -> Result<(), Rejected> {
+    let ever = state.personal_ever.get(collection).into_iter().flatten();
+    let now = config.fields.iter().filter(|(_, field)| field.personal).map(|(name, _)| name);
+    let personal: Vec<Path> = ever.chain(now).filter_map(|name| Path::parse(name).ok()).collect();
+    let indexed = config.indexes.iter().flat_map(|index| &index.fields).map(|one| &one.field);
+    for name in indexed.chain(config.unique.iter().flatten()) {
+        let Ok(path) = Path::parse(name) else { continue };
+        if personal.iter().any(|personal| path.starts_with(personal)) {
+            return Err(Reason::IndexPersonal(name.clone()).into());
+        }
+    }
+    Ok(())
 }
 
 fn known_key(state: &ProjectState, id: &KeyId) -> Result<(), Rejected> {

@@ -109,7 +109,7 @@ struct CollectionConfigured {
     /// Which collection.
     collection: CollectionName,
     /// All of its configuration.
-    config: CollectionConfig,
+    config: Box<CollectionConfig>,
 }
 
 /// Data of `collection.deleted`.
@@ -145,7 +145,7 @@ pub enum ProjectEvent {
     /// A key was revoked.
     KeyRevoked { key_id: KeyId },
     /// A collection was configured, or configured anew.
-    CollectionConfigured { collection: CollectionName, config: CollectionConfig },
+    CollectionConfigured { collection: CollectionName, config: Box<CollectionConfig> },
     /// A collection's configuration was taken back.
     CollectionDeleted { collection: CollectionName },
     /// It was said how people sign in.

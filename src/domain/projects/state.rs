@@ -326,7 +326,7 @@ impl ProjectState {
                 self.access_changed_at = event.time;
                 let created_at =
                     self.collections.get(&collection).map_or(event.time, |old| old.created_at);
-                let state = CollectionState { config, created_at, updated_at: event.time };
+                let state = CollectionState { config: *config, created_at, updated_at: event.time };
                 let personal = state.config.fields.iter().filter(|(_, field)| field.personal);
                 let mut personal = personal.map(|(name, _)| name.clone()).peekable();
                 if personal.peek().is_some() {

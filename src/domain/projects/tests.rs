@@ -73,7 +73,7 @@ fn configuring_anew_keeps_the_birthday() {
     let collection = CollectionName::new("posts").unwrap();
     let configure = ProjectCommand::ConfigureCollection {
         collection: collection.clone(),
-        config: CollectionConfig::default(),
+        config: Box::default(),
     };
     let state = given(vec![create(), configure.clone(), configure]);
     let posts = &state.collections[&collection];

@@ -154,6 +154,7 @@ impl Writer {
                 entry.insert(state);
             }
         }
+        let to_be_indexed = self.to_be_indexed(draft, &context.project, writes, &states);
         let before = self.to_be_sealed(draft, &context.project, writes, &states);
         let decided: Vec<NewEvent> = match &context.access {
             Access::PastRules => {
@@ -165,6 +166,10 @@ impl Writer {
                 self.decide_by_rules(draft, context, auth.as_deref(), &mut states, asked).await?
             }
         };
+        if let Some(to_be) = to_be_indexed {
+            let after = (writes, &states);
+            self.check_indexes(draft, &context.project, to_be, after).await?;
+        }
         let decided = match before {
             Some(before) => self.seal(&context.project, before, decided).await?,
             None => decided,

@@ -11,6 +11,7 @@ use domain::users::{IdentityKey, UserState};
 use domain::{Event, NewEvent, ProjectId, Timestamp, TransactionPart, UserId};
 use uuid::Uuid;
 
+use super::indexes::Claims;
 use crate::error::Error;
 
 /// What was decided for one command.
@@ -38,6 +39,8 @@ pub(crate) struct Draft {
     identities: HashMap<(ProjectId, IdentityKey), Option<UserId>>,
     /// By the id of a keyed command's first event.
     keyed: HashMap<Uuid, (Range<usize>, u64)>,
+    /// Who has claimed what is unique.
+    claims: Claims,
 }
 
 impl Draft {
@@ -51,6 +54,7 @@ impl Draft {
             users: HashMap::new(),
             identities: HashMap::new(),
             keyed: HashMap::new(),
+            claims: Claims::new(),
         }
     }
 
@@ -64,6 +68,17 @@ impl Draft {
 
     pub(crate) fn keyed(&self, first_event: Uuid) -> Option<&(Range<usize>, u64)> {
         self.keyed.get(&first_event)
+    }
+
+    /// Who has claimed this place, in this index.
+    pub(super) fn claimed(&self, at: &(ProjectId, String, String)) -> Option<&Vec<Key>> {
+        self.claims.get(at)
+    }
+
+    pub(super) fn claim(&mut self, claims: Claims) {
+        for (at, keys) in claims {
+            self.claims.entry(at).or_default().extend(keys);
+        }
     }
 
     pub(crate) fn put_documents(&mut self, project: &ProjectId, states: States) {

@@ -6,6 +6,7 @@ mod access;
 mod decide;
 mod draft;
 mod import;
+mod indexes;
 mod people;
 mod personal;
 mod prefetch;
@@ -79,6 +80,8 @@ enum Ended {
 
 /// A group commit is closed when its events reach this many bytes; one command may go past it.
 const BATCH_BYTES_MAX: usize = 16 << 20;
+/// After a failure to work on the tables beside events.
+const WORK_BACKOFF: Duration = Duration::from_secs(1);
 /// The longest pause between two tries to apply a batch.
 const APPLY_BACKOFF_MAX: Duration = Duration::from_secs(5);
 
@@ -103,7 +106,7 @@ impl Writer {
     /// Serves the queue until every sender is gone, then stores what is left to store.
     pub(crate) async fn run(mut self, mut mailbox: mpsc::Receiver<Message>) {
         let mut messages = Vec::with_capacity(self.batch_commands_max);
-        while mailbox.recv_many(&mut messages, self.batch_commands_max).await > 0 {
+        while self.receive(&mut mailbox, &mut messages).await > 0 {
             let mut batch = Vec::with_capacity(messages.len());
             for message in messages.drain(..) {
                 match message {
@@ -125,6 +128,30 @@ impl Writer {
                 tracing::warn!(consumer.name = consumer.name, %error, "checkpoint not stored");
             }
         }
+    }
+
+    /// Waits for commands; meanwhile the tables get what no event asks for any more. Of that, one
+    /// part is done before each batch: it comes to an end although the commands do not.
+    async fn receive(
+        &mut self,
+        mailbox: &mut mpsc::Receiver<Message>,
+        messages: &mut Vec<Message>,
+    ) -> usize {
+        while self.documents.has_work() && !self.partition.is_stopping() {
+            let outcome = self.documents.work().await;
+            if !mailbox.is_empty() {
+                break;
+            }
+            if let Err(error) = outcome {
+                tracing::error!(partition = %self.partition.id, %error, "an index is not built");
+                let batch = mailbox.recv_many(messages, self.batch_commands_max);
+                // Also when a command comes; then it is tried again after that.
+                if let Ok(count) = tokio::time::timeout(WORK_BACKOFF, batch).await {
+                    return count;
+                }
+            }
+        }
+        mailbox.recv_many(messages, self.batch_commands_max).await
     }
 
     /// Decides and commits what was queued, in as many group commits as it needs.
@@ -299,7 +326,14 @@ impl Writer {
     }
 
     async fn compare(&self, mut built: Consumer) -> Result<Compared, Error> {
+        if self.documents.has_work() {
+            let what = format!("partition {}: indexes are being built", self.partition.id);
+            return Err(Error::Unavailable(what));
+        }
         self.level(&mut built).await?;
+        while built.has_work() {
+            built.work().await?;
+        }
         let built_view = built.space.view().await?;
         let live_view = self.documents.space.view().await?;
         // Views that later commits show in must be read while there are none.

@@ -51,6 +51,24 @@ impl Fields {
         }
     }
 
+    /// A text, or nothing.
+    pub(super) fn optional_text(&mut self) -> Result<Option<CompactString>, Error> {
+        match self.values.next() {
+            Some(Value::Text(text)) => Ok(Some(text)),
+            Some(Value::Null) => Ok(None),
+            _ => Err(self.corrupt("a text or nothing")),
+        }
+    }
+
+    /// A whole number, or nothing.
+    pub(super) fn optional_number(&mut self) -> Result<Option<u64>, Error> {
+        match self.values.next() {
+            Some(Value::Int(int)) => Ok(Some(int.cast_unsigned())),
+            Some(Value::Null) => Ok(None),
+            _ => Err(self.corrupt("a number or nothing")),
+        }
+    }
+
     /// A time.
     pub(super) fn time(&mut self) -> Result<Timestamp, Error> {
         self.number().map(|micros| Timestamp::from_micros(micros.cast_signed()))

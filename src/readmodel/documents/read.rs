@@ -205,7 +205,8 @@ pub async fn get_expired(
     Ok(Some(last.ok_or_else(|| fields.corrupt("a time and an id"))?))
 }
 
-async fn all_rows(
+/// All rows below a prefix, page by page.
+pub(super) async fn all_rows(
     reader: &dyn Reader,
     table: &'static Table,
     prefix: Vec<Value>,
