@@ -16,6 +16,7 @@ bench: ## run our own benches; results go into docs/benchmarks.md by hand
 	cargo bench -p benches --bench engine
 	cargo bench -p benches --bench server
 	cargo bench -p benches --bench access
+	cargo bench -p benches --bench queries
 
 bench-cluster: ## measure a cluster, on engines of its own, beside one machine (BENCH="--secs 2")
 	cargo build --release --bin headwater

@@ -69,6 +69,13 @@ pub fn create_project() -> Command {
     command(Body::Project(ProjectCommand::Create { name: "Bench".to_owned() }))
 }
 
+/// Configures the collection; `settings` is what its configuration event holds.
+pub fn configure(settings: serde_json::Value) -> Command {
+    let config = serde_json::from_value(settings).expect("a configuration");
+    let collection = collection();
+    command(Body::Project(ProjectCommand::ConfigureCollection { collection, config }))
+}
+
 /// The JSON of a document of about 300 bytes.
 pub fn document(n: usize) -> String {
     let body = "the quick brown fox jumps over the lazy dog ".repeat(5);

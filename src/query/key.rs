@@ -161,7 +161,8 @@ mod tests {
             2 => any::<bool>().prop_map(|one| Some(one.into())),
             4 => edge.prop_map(Some),
             2 => any::<i64>().prop_map(|one| Some(one.into())),
-            2 => any::<f64>().prop_filter_map("finite", |one| one.is_finite().then(|| Some(one.into()))),
+            2 => any::<f64>().prop_filter("finite", |one| one.is_finite())
+                .prop_map(|one| Some(one.into())),
             4 => text.prop_map(|one| Some(one.into())),
             1 => Just(Some(json!([1]))),
             1 => Just(Some(json!({"a": 1}))),

@@ -29,7 +29,7 @@ const KNOWS: [(&str, &[&str]); 16] = [
             "vault",
         ],
     ),
-    ("consumers", &["domain", "engine", "readmodel"]),
+    ("consumers", &["domain", "engine", "query", "readmodel"]),
     (
         "server",
         &[
@@ -57,6 +57,7 @@ const KNOWS: [(&str, &[&str]); 16] = [
             "domain",
             "engine",
             "eventlog",
+            "query",
             "readmodel",
             "server",
             "vault",

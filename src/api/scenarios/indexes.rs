@@ -44,7 +44,7 @@ fn value() -> impl Strategy<Value = Value> {
         4 => (-2_i64..3).prop_map(Value::from),
         1 => Just(json!(0.5)),
         4 => "[ab]{0,2}".prop_map(Value::from),
-        2 => proptest::collection::vec((-1_i64..2).prop_map(Value::from), 0..3).prop_map(Value::from),
+        2 => proptest::collection::vec(-1_i64..2, 0..3).prop_map(Value::from),
     ]
 }
 

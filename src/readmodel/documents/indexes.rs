@@ -11,8 +11,9 @@ use super::{COLLECTION, ID, PROJECT, column};
 use crate::table::{Kind, Table, Value};
 use crate::{Error, Reader, Scan, Write};
 
-/// Every index there is, that is being built, or whose places are being removed. While one is built,
-/// its columns only ever grow: of two writes because of the same event the greater one stays.
+/// Every index there is, that is being built, or whose places are being removed. While one is
+/// built, its columns only ever grow: of two writes because of the same event the greater one
+/// stays.
 pub static INDEXES: Table = Table {
     number: 11,
     name: "indexes",
