@@ -328,6 +328,15 @@ impl Query {
         page_limit(limit, page_max).map_err(|detail| Problem::parameter("limit", detail))
     }
 
+    /// `count`: whether a number is asked for.
+    pub(crate) fn count(&self) -> Result<bool, Problem> {
+        match self.get("count") {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(_) => Err(Problem::parameter("count", "expected true or false")),
+        }
+    }
+
     /// A parameter that is an id.
     pub(crate) fn id<T>(
         &self,

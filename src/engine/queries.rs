@@ -3,6 +3,7 @@
 //! about what is hidden.
 
 use std::cmp::Ordering;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use domain::{CollectionName, DocumentId, Position, ProjectId};
@@ -279,6 +280,23 @@ impl Engine {
             .await?;
         let (documents, next, previous) = best.done();
         Ok(OrderedPage { documents, hidden, next, previous, total, position: sight.position })
+    }
+
+    /// The ids of all that the query is about, and the position that they are of.
+    ///
+    /// Errors: [`Error::QueryTooLarge`], and those of [`Engine::document`].
+    pub(crate) async fn ids(
+        &self,
+        wanted: Wanted<'_>,
+    ) -> Result<(HashSet<DocumentId>, Position), Error> {
+        let sight = Sight::open(self, wanted).await?;
+        let mut ids = HashSet::new();
+        let each = |document: Document| {
+            ids.insert(document.id);
+            Ok(())
+        };
+        sight.all(each).await?;
+        Ok((ids, sight.position))
     }
 
     /// Aggregates over all that the query is about, and the position that they are of.

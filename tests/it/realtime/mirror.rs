@@ -1,0 +1,204 @@
+//! A client that keeps what a live query tells it, and is held against asking again.
+
+use std::collections::BTreeMap;
+
+use harness::{Project, Socket};
+use serde_json::{Value, json};
+
+/// Random writes.
+pub struct Writes {
+    pub seed: u64,
+    pub count: usize,
+    /// What they are spread over.
+    pub documents: usize,
+}
+
+/// A client that keeps what it was told.
+pub struct Mirror {
+    target: Value,
+    socket: Socket,
+    /// By id.
+    documents: BTreeMap<String, Value>,
+    count: Option<u64>,
+    /// Changes that belong together, until the last of them has come.
+    parts: Vec<Value>,
+    position: Option<String>,
+    /// Whether the connection is cut and made anew now and then.
+    breaks: bool,
+    frames: usize,
+}
+
+impl Mirror {
+    pub async fn open(project: &Project, target: Value, breaks: bool) -> Self {
+        let socket = Socket::connect(project).await;
+        let mut mirror = Self {
+            target,
+            socket,
+            documents: BTreeMap::new(),
+            count: None,
+            parts: Vec::new(),
+            position: None,
+            breaks,
+            frames: 0,
+        };
+        mirror.subscribe().await;
+        mirror
+    }
+
+    async fn subscribe(&mut self) {
+        self.socket.subscribe("s", &self.target, self.position.as_deref()).await;
+    }
+
+    /// What asking comes to, now or as of a position.
+    async fn asked(
+        &self,
+        project: &Project,
+        as_of: Option<&str>,
+    ) -> (BTreeMap<String, Value>, u64) {
+        let mut body = self.target.clone();
+        body.as_object_mut().expect("a target").remove("collection");
+        if let Some(as_of) = as_of {
+            body["asOf"] = json!(as_of);
+        }
+        let page = project.client.post(&project.path("/collections/c/query"), &body);
+        let page = page.expect(200).await;
+        let documents = page["documents"].as_array().expect("documents").iter();
+        let id = |document: &Value| document["id"].as_str().expect("an id").to_owned();
+        let documents = documents.map(|document| (id(document), document.clone())).collect();
+        (documents, page["total"].as_u64().unwrap_or_default())
+    }
+
+    /// Takes a frame, and is cut off now and then.
+    async fn take(&mut self, project: &Project, frame: Value) {
+        let more = frame["more"] == true;
+        match frame["op"].as_str() {
+            Some("snapshot") => {
+                assert_eq!(frame["reset"], false, "nothing here is too much to resume");
+                for document in frame["documents"].as_array().expect("documents") {
+                    let id = document["id"].as_str().expect("an id").to_owned();
+                    assert!(self.documents.insert(id, document.clone()).is_none());
+                }
+            }
+            Some("change") => self.parts.push(frame.clone()),
+            Some("count") => self.count = frame["count"].as_u64(),
+            Some("live") => {}
+            _ => panic!("expected news, got {frame}"),
+        }
+        if !more {
+            self.take_parts();
+            self.position = frame["position"].as_str().map(str::to_owned);
+            self.check(project).await;
+        }
+        self.frames += 1;
+        if self.breaks && self.frames % 10 == 9 {
+            self.socket = Socket::connect(project).await;
+            self.parts.clear();
+            self.subscribe().await;
+        }
+    }
+
+    fn take_parts(&mut self) {
+        let mut has_come = false;
+        for frame in self.parts.drain(..) {
+            let id = frame["document"]["id"].as_str().expect("an id").to_owned();
+            let known = match frame["type"].as_str() {
+                Some("removed") => {
+                    assert!(!has_come, "what goes is told first: {frame}");
+                    self.documents.remove(&id)
+                }
+                _ => {
+                    has_come = true;
+                    self.documents.insert(id, frame["document"].clone())
+                }
+            };
+            // Nothing is told twice, and nothing goes that has not come.
+            assert_eq!(known.is_none(), frame["type"] == "added", "{frame}");
+        }
+    }
+
+    /// What it holds at its position is what asking as of that gives.
+    async fn check(&self, project: &Project) {
+        if self.target["count"] == true {
+            let (_, total) = self.asked(project, self.position.as_deref()).await;
+            assert_eq!(self.count, Some(total), "{} at {:?}", self.target, self.position);
+        } else if self.target["limit"].is_u64() {
+            let (asked, _) = self.asked(project, self.position.as_deref()).await;
+            assert_eq!(self.documents, asked, "{} at {:?}", self.target, self.position);
+        }
+    }
+
+    /// Takes what comes until it holds what asking again gives; that.
+    async fn settle(&mut self, project: &Project) -> usize {
+        let (documents, total) = self.asked(project, None).await;
+        let is_count = self.target["count"] == true;
+        loop {
+            let is_level = match is_count {
+                true => self.count == Some(total),
+                false => self.documents == documents && self.parts.is_empty(),
+            };
+            if is_level {
+                return if is_count { total as usize } else { documents.len() };
+            }
+            let frame = self.socket.frame().await;
+            self.take(project, frame).await;
+        }
+    }
+}
+
+/// Writes at random while all mirrors follow; then each must come to what asking again gives. How
+/// many documents each holds of.
+pub async fn hold(project: &Project, mirrors: &mut [Mirror], writes: Writes) -> Vec<usize> {
+    let (done, _) = tokio::sync::watch::channel(false);
+    let following = mirrors.iter_mut().map(|mirror| {
+        let mut done = done.subscribe();
+        async move {
+            while !*done.borrow() {
+                let frame = tokio::select! {
+                    frame = mirror.socket.frame() => frame,
+                    _ = done.changed() => return,
+                };
+                mirror.take(project, frame).await;
+            }
+        }
+    });
+    let writing = async {
+        write(project, writes).await;
+        done.send_replace(true);
+    };
+    tokio::join!(writing, futures_util::future::join_all(following));
+    let mut held = Vec::new();
+    for mirror in mirrors {
+        held.push(mirror.settle(project).await);
+    }
+    held
+}
+
+/// Creates, patches and deletes documents, one after the other.
+async fn write(project: &Project, writes: Writes) {
+    let mut random = fastrand::Rng::with_seed(writes.seed);
+    let value = |random: &mut fastrand::Rng| match random.u8(0..5) {
+        0 => Value::Null,
+        1 => json!(random.bool()),
+        2 => json!(["a", "b", "ab"][random.usize(0..3)]),
+        _ => json!(random.i64(-2..3)),
+    };
+    for _ in 0..writes.count {
+        let id = format!("d{}", random.usize(0..writes.documents));
+        let data = match random.u8(0..8) {
+            0 | 1 => {
+                project.delete("c", &id).send().await;
+                continue;
+            }
+            2 => {
+                let patch = json!({"x": value(&mut random)});
+                project.patch("c", &id, &patch).send().await;
+                continue;
+            }
+            3 => json!({}),
+            4 => json!({"x": value(&mut random)}),
+            _ => json!({"x": value(&mut random), "y": {"z": value(&mut random)}}),
+        };
+        project.write("c", &id, &data).await;
+    }
+    project.write("c", "last", &json!({})).await;
+}
