@@ -125,8 +125,7 @@ impl Watch {
             tracing::debug!(project.id = %self.project, %error, "a live query ended");
             *self.failed.borrow_mut() = Some(error);
             self.shard.watches.borrow_mut().forget(&self);
-            self.live.take();
-            self.weigh();
+            self.release();
             self.moved.notify_waiters();
             for member in self.circles.take().into_iter().flat_map(|circle| circle.members) {
                 member.fall(self.next.get());
@@ -185,6 +184,9 @@ impl Watch {
         let news = self.live.borrow().as_ref().and_then(|earlier| live.since(earlier));
         *self.live.borrow_mut() = Some(live);
         let before = self.next.replace(position.offset + 1);
+        if before > 0 {
+            engine.metrics.live_refills.inc();
+        }
         self.weigh();
         if self.shard.live_bytes.get() > engine.options.hub.live_bytes_max {
             return Err(Error::LiveFull);
@@ -332,8 +334,9 @@ impl Watch {
         let mut pushed = Pushed::default();
         for circle in self.circles.borrow_mut().iter_mut() {
             let frame = frame(&*circle.encoder, news, position, event);
+            let is_lump = frame.len() > self.lump_bytes_max();
             circle.members.retain(|member| {
-                let kept = member.outgoing.offer(&frame).is_ok();
+                let kept = !is_lump && member.outgoing.offer(&frame).is_ok();
                 if kept {
                     pushed.frames += 1;
                 } else {
@@ -359,6 +362,12 @@ impl Watch {
         self.shard.live_bytes.update(|bytes| bytes + weight - before);
     }
 
+    /// Forgets the answer, once nobody has it any more.
+    pub(super) fn release(&self) {
+        self.live.take();
+        self.weigh();
+    }
+
     /// Waits until it has an answer with every event before `next` in it.
     ///
     /// Errors with why it has ended.
@@ -379,6 +388,20 @@ impl Watch {
     pub(super) fn shown(&self) -> (Vec<Document>, Position) {
         let shown = self.live.borrow().as_ref().map(Live::shown).unwrap_or_default();
         (shown, self.position(self.reached()))
+    }
+
+    /// Whether whoever holds these documents lacks more than one frame should tell: then a snapshot
+    /// does, in parts.
+    pub(super) fn is_far_from(&self, held: &[Document]) -> bool {
+        let news = self.live.borrow().as_ref().map(|live| live.news(held));
+        let Some(News::Changes(changes)) = news else { return false };
+        let bytes: usize = changes.iter().map(|(_, document)| document.data.len()).sum();
+        bytes > self.lump_bytes_max()
+    }
+
+    /// More at once might look as if nobody reads what is sent.
+    fn lump_bytes_max(&self) -> usize {
+        2 * self.shard.engine.options.hub.queue_bytes_max
     }
 
     /// Lets a member in that holds these documents: it hears what is new, and that it is level.
@@ -407,12 +430,6 @@ impl Watch {
             circle.members.retain(|one| one.id != member);
         }
         circles.retain(|circle| !circle.members.is_empty());
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.shard.live_bytes.update(|bytes| bytes - self.weight.get());
     }
 }
 

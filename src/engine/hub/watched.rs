@@ -36,12 +36,17 @@ impl Feed {
             };
             // What a client has seen is never told back to it.
             watch.wait(next).await?;
-            let held = match held {
+            let mut held = match held {
                 Some(held) => held,
                 None => self.send_shown(&watch, start != Start::Snapshot).await,
             };
             self.outgoing.room().await;
             watch.wait(0).await?;
+            while watch.is_far_from(&held) && !self.outgoing.has_ended() {
+                held = self.send_shown(&watch, true).await;
+                self.outgoing.room().await;
+                watch.wait(0).await?;
+            }
             watch.enter(&self.encoder, &held, self.member());
             drop(held);
             let missed = self.fallen().await;

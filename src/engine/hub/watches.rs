@@ -52,6 +52,7 @@ impl Watches {
             if let Some(task) = watch.task.take() {
                 task.abort();
             }
+            watch.release();
         }
     }
 

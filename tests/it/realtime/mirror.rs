@@ -173,32 +173,43 @@ pub async fn hold(project: &Project, mirrors: &mut [Mirror], writes: Writes) -> 
     held
 }
 
-/// Creates, patches and deletes documents, one after the other.
+/// Creates, patches and deletes documents, a few of them at the same time.
 async fn write(project: &Project, writes: Writes) {
     let mut random = fastrand::Rng::with_seed(writes.seed);
-    let value = |random: &mut fastrand::Rng| match random.u8(0..5) {
+    let mut left = writes.count;
+    while left > 0 {
+        let together = random.usize(1..8).min(left);
+        left -= together;
+        let which = random.choose_multiple(0..writes.documents, together);
+        let written = which.into_iter().map(|number| {
+            let id = format!("d{number}");
+            let value = value(&mut random);
+            let nested = self::value(&mut random);
+            let kind = random.u8(0..8);
+            async move {
+                match kind {
+                    0 | 1 => drop(project.delete("c", &id).send().await),
+                    2 => drop(project.patch("c", &id, &json!({"x": value})).send().await),
+                    3 => drop(project.write("c", &id, &json!({})).await),
+                    4 => drop(project.write("c", &id, &json!({"x": value})).await),
+                    _ => {
+                        let data = json!({"x": value, "y": {"z": nested}});
+                        project.write("c", &id, &data).await;
+                    }
+                }
+            }
+        });
+        let written: Vec<_> = written.collect();
+        futures_util::future::join_all(written).await;
+    }
+    project.write("c", "last", &json!({})).await;
+}
+
+fn value(random: &mut fastrand::Rng) -> Value {
+    match random.u8(0..5) {
         0 => Value::Null,
         1 => json!(random.bool()),
         2 => json!(["a", "b", "ab"][random.usize(0..3)]),
         _ => json!(random.i64(-2..3)),
-    };
-    for _ in 0..writes.count {
-        let id = format!("d{}", random.usize(0..writes.documents));
-        let data = match random.u8(0..8) {
-            0 | 1 => {
-                project.delete("c", &id).send().await;
-                continue;
-            }
-            2 => {
-                let patch = json!({"x": value(&mut random)});
-                project.patch("c", &id, &patch).send().await;
-                continue;
-            }
-            3 => json!({}),
-            4 => json!({"x": value(&mut random)}),
-            _ => json!({"x": value(&mut random), "y": {"z": value(&mut random)}}),
-        };
-        project.write("c", &id, &data).await;
     }
-    project.write("c", "last", &json!({})).await;
 }

@@ -82,7 +82,7 @@ async fn a_document_falls_out_and_the_next_comes_in() {
 
 #[tokio::test]
 async fn windows_and_counts_are_at_each_position_those_of_asking_as_of_it() {
-    let (_server, project) = started().await;
+    let (server, project) = started().await;
     let by = |field: &str, direction: &str| json!([{"field": field, "direction": direction}]);
     let where_x = json!({"field": "x", "op": "!=", "value": null});
     let rare = json!({"field": "x", "op": "==", "value": true});
@@ -108,6 +108,11 @@ async fn windows_and_counts_are_at_each_position_those_of_asking_as_of_it() {
         }
     }
     let held = mirror::hold(&project, &mut mirrors, WRITES).await;
+    let metrics = server.admin().get("/metrics").send().await.text();
+    let refills =
+        metrics.lines().find_map(|line| line.strip_prefix("headwater_hub_refills_total "));
+    let refills: Option<f64> = refills.and_then(|count| count.parse().ok());
+    assert!(refills >= Some(1.0), "the windows knew enough all the time: {refills:?}");
     assert!(held.iter().all(|count| *count > 0), "one holds of nothing: {held:?}");
 }
 
@@ -296,6 +301,30 @@ async fn what_can_not_be_followed_is_refused_with_its_place() {
     // By id, no more is looked at than is shown.
     socket.subscribe("n", &json!({"collection": "c", "limit": 1}), None).await;
     assert_eq!(ids(&socket.snapshot().await.0), ["d0"]);
+}
+
+#[tokio::test]
+async fn windows_take_no_more_memory_than_they_may() {
+    let server = Setup::new().set("HEADWATER__REALTIME__LIVE_BYTES_MAX", 10_000).start().await;
+    let project = server.project("demo").await;
+    let pad = "x".repeat(3_000);
+    for id in ["a", "b"] {
+        project.write("c", id, &json!({"pad": pad})).await;
+    }
+    let mut socket = Socket::connect(&project).await;
+    socket.subscribe("one", &largest(2), None).await;
+    let error = socket.expect("error").await;
+    assert_eq!((&error["sub"], &error["code"]), (&json!("one"), &json!("busy")));
+    // What is refused takes nothing, and what has ended gives it back.
+    project.delete("c", "b").expect(204).await;
+    for _ in 0..4 {
+        socket.subscribe("one", &largest(2), None).await;
+        socket.snapshot().await;
+        socket.subscribe("two", &largest(2), None).await;
+        socket.snapshot().await;
+        socket.send(&json!({"op": "unsubscribe", "sub": "one"})).await;
+        socket.send(&json!({"op": "unsubscribe", "sub": "two"})).await;
+    }
 }
 
 /// More than all buffers between server and subscriber can hold.
