@@ -6,6 +6,7 @@
 //! once for all who ask the same.
 
 mod change;
+mod circles;
 mod eye;
 mod feed;
 mod group;

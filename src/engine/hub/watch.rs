@@ -9,14 +9,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
 use domain::documents::DocumentEvent;
 use domain::{DocumentId, Offset, Position, ProjectId, Recorded};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use uuid::Uuid;
 
-use super::change::Change;
+use super::circles::{Circles, frame};
 use super::eye::Eye;
 use super::feed::CATCH_UP;
 use super::group::{Member, Pushed};
@@ -53,7 +52,7 @@ pub(super) struct Watch {
     is_level: Cell<bool>,
     /// Whether the tables must be asked, and what they must hold then.
     load_from: Cell<Option<Offset>>,
-    circles: RefCell<Vec<Circle>>,
+    circles: RefCell<Circles>,
     /// Feeds that have it.
     pub(super) users: Cell<usize>,
     weight: Cell<usize>,
@@ -63,12 +62,6 @@ pub(super) struct Watch {
     behind: Notify,
     failed: RefCell<Option<Error>>,
     pub(super) task: Cell<Option<AbortHandle>>,
-}
-
-/// Members that share each frame.
-struct Circle {
-    encoder: Rc<dyn Encoder>,
-    members: Vec<Member>,
 }
 
 impl Watch {
@@ -127,9 +120,7 @@ impl Watch {
             self.shard.watches.borrow_mut().forget(&self);
             self.release();
             self.moved.notify_waiters();
-            for member in self.circles.take().into_iter().flat_map(|circle| circle.members) {
-                member.fall(self.next.get());
-            }
+            self.circles.take().fall(self.next.get());
         }
     }
 
@@ -192,7 +183,7 @@ impl Watch {
             return Err(Error::LiveFull);
         }
         if let Some(news) = news {
-            self.count(&self.push(&news, position, None, before));
+            self.count(&self.push(&news, (position, None), before));
         }
         self.moved.notify_waiters();
         Ok(())
@@ -324,30 +315,13 @@ impl Watch {
         let before = self.next.replace(position.offset + 1);
         self.weigh();
         match taken {
-            Taken::News(news) => Ok(self.push(&news, position, Some(recorded.event.id), before)),
+            Taken::News(news) => Ok(self.push(&news, (position, Some(recorded.event.id)), before)),
             Taken::Nothing | Taken::Short => Ok(Pushed::default()),
         }
     }
 
-    /// Queues the news to all members; they hold what was before `before`.
-    fn push(&self, news: &News, position: Position, event: Option<Uuid>, before: Offset) -> Pushed {
-        let mut pushed = Pushed::default();
-        for circle in self.circles.borrow_mut().iter_mut() {
-            let frame = frame(&*circle.encoder, news, position, event);
-            let is_lump = frame.len() > self.lump_bytes_max();
-            circle.members.retain(|member| {
-                let kept = !is_lump && member.outgoing.offer(&frame).is_ok();
-                if kept {
-                    pushed.frames += 1;
-                } else {
-                    pushed.fallen += 1;
-                    member.fall(before);
-                }
-                kept
-            });
-        }
-        self.circles.borrow_mut().retain(|circle| !circle.members.is_empty());
-        pushed
+    fn push(&self, news: &News, at: (Position, Option<Uuid>), before: Offset) -> Pushed {
+        self.circles.borrow_mut().push(news, at, before, self.lump_bytes_max())
     }
 
     fn count(&self, pushed: &Pushed) {
@@ -411,43 +385,14 @@ impl Watch {
         if let Some(live) = &*self.live.borrow() {
             let news = live.news(held);
             if !matches!(&news, News::Changes(changes) if changes.is_empty()) {
-                member.outgoing.push(frame(&**encoder, &news, position, None));
+                member.outgoing.push(frame(&**encoder, &news, (position, None)));
             }
         }
         member.outgoing.push(encoder.live(position));
-        let mut circles = self.circles.borrow_mut();
-        match circles.iter_mut().find(|circle| circle.encoder.name() == encoder.name()) {
-            Some(circle) => circle.members.push(member),
-            None => {
-                circles.push(Circle { encoder: Rc::clone(encoder), members: vec![member] });
-            }
-        }
+        self.circles.borrow_mut().enter(encoder, member);
     }
 
     pub(super) fn leave(&self, member: u64) {
-        let mut circles = self.circles.borrow_mut();
-        for circle in circles.iter_mut() {
-            circle.members.retain(|one| one.id != member);
-        }
-        circles.retain(|circle| !circle.members.is_empty());
+        self.circles.borrow_mut().leave(member);
     }
-}
-
-/// The news in one piece: a queue takes all of it or nothing.
-fn frame(encoder: &dyn Encoder, news: &News, position: Position, event: Option<Uuid>) -> Bytes {
-    let changes = match news {
-        News::Count(count) => return encoder.count(*count, position),
-        News::Changes(changes) => changes,
-    };
-    let mut joined = BytesMut::new();
-    for (index, (kind, document)) in changes.iter().enumerate() {
-        let (kind, document) = (*kind, document.clone());
-        let more = index + 1 < changes.len();
-        let frame = encoder.change(&Change { kind, document, position, event, more });
-        if changes.len() == 1 {
-            return frame;
-        }
-        joined.extend_from_slice(&frame);
-    }
-    joined.freeze()
 }

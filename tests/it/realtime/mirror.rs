@@ -5,16 +5,19 @@ use std::collections::BTreeMap;
 use harness::{Project, Socket};
 use serde_json::{Value, json};
 
+/// One frame in so many is held against asking as of its position.
+const CHECKED_EACH: usize = 8;
+
 /// Random writes.
-pub struct Writes {
-    pub seed: u64,
-    pub count: usize,
+pub(super) struct Writes {
+    pub(super) seed: u64,
+    pub(super) count: usize,
     /// What they are spread over.
-    pub documents: usize,
+    pub(super) documents: usize,
 }
 
 /// A client that keeps what it was told.
-pub struct Mirror {
+pub(super) struct Mirror {
     target: Value,
     socket: Socket,
     /// By id.
@@ -29,7 +32,7 @@ pub struct Mirror {
 }
 
 impl Mirror {
-    pub async fn open(project: &Project, target: Value, breaks: bool) -> Self {
+    pub(super) async fn open(project: &Project, target: Value, breaks: bool) -> Self {
         let socket = Socket::connect(project).await;
         let mut mirror = Self {
             target,
@@ -87,7 +90,9 @@ impl Mirror {
         if !more {
             self.take_parts();
             self.position = frame["position"].as_str().map(str::to_owned);
-            self.check(project).await;
+            if self.frames.is_multiple_of(CHECKED_EACH) {
+                self.check(project).await;
+            }
         }
         self.frames += 1;
         if self.breaks && self.frames % 10 == 9 {
@@ -147,7 +152,7 @@ impl Mirror {
 
 /// Writes at random while all mirrors follow; then each must come to what asking again gives. How
 /// many documents each holds of.
-pub async fn hold(project: &Project, mirrors: &mut [Mirror], writes: Writes) -> Vec<usize> {
+pub(super) async fn hold(project: &Project, mirrors: &mut [Mirror], writes: Writes) -> Vec<usize> {
     let (done, _) = tokio::sync::watch::channel(false);
     let following = mirrors.iter_mut().map(|mirror| {
         let mut done = done.subscribe();
@@ -173,19 +178,25 @@ pub async fn hold(project: &Project, mirrors: &mut [Mirror], writes: Writes) -> 
     held
 }
 
-/// Creates, patches and deletes documents, a few of them at the same time.
+/// Creates, patches and deletes documents, a few of them at the same time: some at random, and some
+/// in a row, so that whole ranges go.
 async fn write(project: &Project, writes: Writes) {
     let mut random = fastrand::Rng::with_seed(writes.seed);
-    let mut left = writes.count;
+    let (mut left, mut row) = (writes.count, 0);
     while left > 0 {
         let together = random.usize(1..8).min(left);
         left -= together;
-        let which = random.choose_multiple(0..writes.documents, together);
+        let is_row = random.u8(0..3) == 0;
+        let which = match is_row {
+            true => (row..row + together).map(|number| number % writes.documents).collect(),
+            false => random.choose_multiple(0..writes.documents, together),
+        };
+        row += if is_row { together } else { 0 };
         let written = which.into_iter().map(|number| {
-            let id = format!("d{number}");
+            let id = format!("d{number:02}");
             let value = value(&mut random);
             let nested = self::value(&mut random);
-            let kind = random.u8(0..8);
+            let kind = if is_row { 0 } else { random.u8(0..8) };
             async move {
                 match kind {
                     0 | 1 => drop(project.delete("c", &id).send().await),
@@ -202,7 +213,16 @@ async fn write(project: &Project, writes: Writes) {
         let written: Vec<_> = written.collect();
         futures_util::future::join_all(written).await;
     }
-    project.write("c", "last", &json!({})).await;
+    // Something for everybody.
+    for (id, data) in [
+        ("d00", json!({"x": 1, "y": {"z": "b"}})),
+        ("d01", json!({"x": -1, "y": {"z": "a"}})),
+        ("d02", json!({"y": {"z": 0}})),
+        ("d03", json!({"x": true})),
+        ("last", json!({})),
+    ] {
+        project.write("c", id, &data).await;
+    }
 }
 
 fn value(random: &mut fastrand::Rng) -> Value {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::mirror::{self, Mirror, Writes};
 use super::started;
 
-const WRITES: Writes = Writes { seed: 8, count: 300, documents: 24 };
+const WRITES: Writes = Writes { seed: 7, count: 300, documents: 12 };
 
 #[tokio::test]
 async fn a_document_comes_and_goes_as_the_filter_holds() {
