@@ -6,6 +6,8 @@
 mod limit_tests;
 #[cfg(test)]
 mod live_tests;
+#[cfg(test)]
+mod live_window_tests;
 mod people;
 #[cfg(test)]
 mod people_tests;

@@ -52,7 +52,8 @@ const RETRY_MS: u32 = 1_000;
     responses(
         (
             status = 200,
-            description = "`snapshot`, `change`, `count`, `live` and `problem` events, without an end.",
+            description = "`snapshot`, `change`, `count`, `live` and `problem` events, without \
+                an end.",
             content_type = "text/event-stream",
             body = String,
         ),

@@ -18,6 +18,8 @@ use crate::rows::Rows;
 
 /// Documents that may have changed since a subscriber was here: of each, what it was is read.
 const CHANGED_MAX: usize = 1_000;
+/// Bytes of documents that are looked at for that.
+const LOOKED_BYTES_MAX: usize = 256 << 20;
 
 impl Feed {
     /// Returns only by an error.
@@ -116,12 +118,16 @@ impl Feed {
         let view = self.partition.documents().view().await?;
         let mut rows = Rows::new(&*view, &self.project, collection, None);
         let mut first = First { order, limit, found: Vec::new(), bytes: 0 };
-        let (mut looked, mut changed) = (0, 0);
+        let (mut looked, mut bytes, mut changed) = (0, 0, 0);
         while let Some(chunk) = rows.next_chunk(usize::MAX).await? {
             for (id, row) in chunk {
                 looked += 1;
+                bytes += row.data.as_ref().map_or(0, |data| data.len());
                 changed += usize::from(row.offset > from.offset);
-                if looked > engine.options.query_documents_max || changed > CHANGED_MAX {
+                if looked > engine.options.query_documents_max
+                    || bytes > LOOKED_BYTES_MAX
+                    || changed > CHANGED_MAX
+                {
                     return Ok(None);
                 }
                 let (key, partition) = ((collection, &id), &self.partition);
