@@ -11,7 +11,9 @@ use domain::Position;
 use domain::documents::Op;
 use engine::Engine;
 use engine::access::Viewer;
-use engine::hub::{Change, Encoder, Interest, Options, Outgoing, Shard, Snapshot, Start, Target};
+use engine::hub::{
+    Change, Encoder, Interest, Options, Outgoing, Shape, Shard, Snapshot, Start, Target,
+};
 
 use crate::testing::{Disk, collection, commit, create_project, id, project, write};
 
@@ -34,6 +36,10 @@ impl Encoder for Lines {
         line(format!("s {} {} {}", snapshot.position.offset, snapshot.reset, ids.join(",")))
     }
 
+    fn count(&self, count: u64, position: Position) -> Bytes {
+        line(format!("n {} {count}", position.offset))
+    }
+
     fn live(&self, position: Position) -> Bytes {
         line(format!("l {}", position.offset))
     }
@@ -43,12 +49,12 @@ impl Encoder for Lines {
     }
 }
 
-fn interest(target: Target, from: Option<Position>) -> Interest {
+pub(super) fn interest(target: Target, from: Option<Position>) -> Interest {
     let start = from.map_or(Start::Snapshot, Start::After);
     Interest { project: project(), target, viewer: Viewer::default(), start }
 }
 
-fn line(text: String) -> Bytes {
+pub(super) fn line(text: String) -> Bytes {
     Bytes::from(format!("{text}\n"))
 }
 
@@ -77,7 +83,7 @@ fn offsets(lines: &[String]) -> Vec<u64> {
     changes.map(|line| line.split(' ').nth(1).unwrap().parse().unwrap()).collect()
 }
 
-async fn local<F: Future>(test: impl FnOnce(Arc<Engine>) -> F) {
+pub(super) async fn local<F: Future>(test: impl FnOnce(Arc<Engine>) -> F) {
     let engine = Disk::new().start().await;
     create_project(&engine).await;
     tokio::task::LocalSet::new().run_until(test(Arc::clone(&engine))).await;
@@ -91,7 +97,7 @@ async fn a_snapshot_then_deltas_without_a_gap() {
         let snapshot_at = put(&engine, "b").await;
         let shard = Shard::start(Arc::clone(&engine));
         let outgoing = Outgoing::new(&Options::default());
-        let target = Target::Collection(collection(), None);
+        let target = Target::Collection(collection(), None, Shape::All);
         let _subscription =
             shard.subscribe(interest(target, None), Rc::clone(&outgoing), Rc::new(Lines));
         let lines = take_until(&outgoing, |line| line.starts_with('l')).await;
@@ -146,7 +152,7 @@ async fn slow_subscribers_fall_back_to_the_log_and_miss_nothing() {
         let mut readers = Vec::new();
         for pace in [0_u64, 1, 3, 9] {
             let outgoing = Outgoing::new(&tiny);
-            let target = Target::Collection(collection(), None);
+            let target = Target::Collection(collection(), None, Shape::All);
             let queue = Rc::clone(&outgoing);
             let subscription = shard.subscribe(interest(target, None), queue, Rc::new(Lines));
             readers.push(tokio::task::spawn_local(async move {

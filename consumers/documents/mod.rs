@@ -7,6 +7,8 @@ mod indexes;
 mod limit_tests;
 #[cfg(test)]
 mod live_tests;
+#[cfg(test)]
+mod live_window_tests;
 mod people;
 #[cfg(test)]
 mod people_tests;

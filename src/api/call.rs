@@ -328,6 +328,15 @@ impl Query {
         page_limit(limit, page_max).map_err(|detail| Problem::parameter("limit", detail))
     }
 
+    /// A parameter that is true or false; false when it is not there.
+    pub(crate) fn is(&self, name: &'static str) -> Result<bool, Problem> {
+        match self.get(name) {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(_) => Err(Problem::parameter(name, "expected true or false")),
+        }
+    }
+
     /// A parameter that is an id.
     pub(crate) fn id<T>(
         &self,

@@ -134,7 +134,7 @@ impl Scope {
     /// Errors with `forbidden` when there is no rule.
     pub(crate) fn viewer_of(&self, target: &Target) -> Result<Viewer, Problem> {
         let viewer = match target {
-            Target::Collection(collection, _) => return self.list_viewer(collection),
+            Target::Collection(collection, ..) => return self.list_viewer(collection),
             Target::Document(collection, _) => self.viewer(collection),
         };
         match viewer.sees_nothing() {

@@ -67,6 +67,12 @@ pub enum Error {
     /// The query comes to more groups than one may.
     #[error("the query comes to more than {} groups", query::GROUPS_MAX)]
     TooManyGroups,
+    /// The documents of a live query have more bytes than it may hold.
+    #[error("the documents have more than 8 MiB together: give a limit, or a smaller one")]
+    WindowTooLarge,
+    /// Live queries hold as much as they may, in all.
+    #[error("live windows and counts hold as much as they may: try again later")]
+    LiveFull,
     /// What was asked for does not exist.
     #[error("{0} does not exist")]
     NotFound(String),

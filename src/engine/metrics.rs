@@ -30,6 +30,7 @@ pub struct Metrics {
     pub(crate) hub_events: IntCounter,
     pub(crate) hub_frames: IntCounter,
     pub(crate) socket_resync: IntCounter,
+    pub(crate) live_refills: IntCounter,
     pub(crate) subscriptions: IntGauge,
 }
 
@@ -79,6 +80,10 @@ impl Metrics {
             socket_resync: make.counter(
                 "socket_resync_total",
                 "Times that a slow subscriber fell back to reading the log.",
+            )?,
+            live_refills: make.counter(
+                "hub_refills_total",
+                "Times that a live window or count asked the tables again.",
             )?,
             subscriptions: make.gauge("subscriptions", "Live subscriptions.")?,
         })

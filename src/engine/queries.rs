@@ -7,6 +7,8 @@ mod indexed;
 mod sight;
 mod status;
 
+use std::collections::HashSet;
+
 use domain::projects::IndexField;
 use domain::{CollectionName, DocumentId, Position, ProjectId};
 use query::{Aggregate, Aggregates, Cursor, Filter, Group, Order};
@@ -258,6 +260,23 @@ impl Engine {
         })
     }
 
+    /// The ids of all that the query is about, and the position that they are of.
+    ///
+    /// Errors: [`Error::QueryTooLarge`], and those of [`Engine::document`].
+    pub(crate) async fn ids(
+        &self,
+        wanted: Wanted<'_>,
+    ) -> Result<(HashSet<DocumentId>, Position), Error> {
+        let sight = Sight::open(self, wanted).await?;
+        let mut ids = HashSet::new();
+        let each = |document: Document| {
+            ids.insert(document.id);
+            Ok(())
+        };
+        sight.each(each).await?;
+        Ok((ids, sight.position))
+    }
+
     /// Aggregates over all that the query is about, and the position that they are of.
     ///
     /// Errors: [`Error::QueryTooLarge`], also for too many groups, and those of
@@ -269,23 +288,33 @@ impl Engine {
     ) -> Result<(Vec<Group>, Position), Error> {
         let sight = Sight::open(self, wanted).await?;
         let mut aggregates = Aggregates::new(aggregate);
-        let mut add = |document: Document| {
+        let add = |document: Document| {
             aggregates.add(&document.as_queried()).map_err(|_| Error::TooManyGroups)
         };
-        let order = Order::default();
-        let mut served = sight.served(&order).await?;
-        // An order is of no use here.
-        served.retain(|one| one.plan.equal > 0 || one.plan.bounded);
-        let looked = match served.first() {
-            Some(one) => sight.each_of(one, sight.documents_max(), &mut add).await,
-            None => sight.all(add).await,
-        };
-        looked.map_err(|error| sight.suggested(error, &order, &served))?;
+        sight.each(add).await?;
         Ok((aggregates.done(), sight.position))
     }
 }
 
 impl Sight<'_> {
+    /// All that the query is about, in any order.
+    ///
+    /// Errors: [`Error::QueryTooLarge`], and what `each` says.
+    async fn each(
+        &self,
+        mut each: impl FnMut(Document) -> Result<(), Error> + Send,
+    ) -> Result<(), Error> {
+        let order = Order::default();
+        let mut served = self.served(&order).await?;
+        // An order is of no use here.
+        served.retain(|one| one.plan.equal > 0 || one.plan.bounded);
+        let looked = match served.first() {
+            Some(one) => self.each_of(one, self.documents_max(), &mut each).await,
+            None => self.all(each).await,
+        };
+        looked.map(|_| ()).map_err(|error| self.suggested(error, &order, &served))
+    }
+
     /// A page out of all of the collection.
     async fn page_of_all(
         &self,

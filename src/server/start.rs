@@ -263,6 +263,7 @@ pub(crate) fn options(config: &Config) -> engine::Options {
             pace_each: Duration::from_micros(realtime.pace_each_us),
             pace_max: Duration::from_millis(realtime.pace_max_ms),
             snapshot_documents: realtime.snapshot_documents,
+            live_bytes_max: realtime.live_bytes_max,
         },
     }
 }

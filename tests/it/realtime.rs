@@ -2,9 +2,11 @@
 //! exactly where it was, after any gap.
 
 mod frames;
+mod mirror;
 mod queries;
 mod resume;
 mod slow;
+mod windows;
 
 use serde_json::{Value, json};
 

@@ -13,14 +13,14 @@ impl From<engine::Error> for Problem {
         let text = error.to_string();
         match error {
             Error::Rejected(rejected) => rejected.into(),
-            Error::Busy => Self::new(Code::Busy, text),
+            Error::Busy | Error::LiveFull => Self::new(Code::Busy, text),
             Error::StorageFull => Self::new(Code::StorageFull, text),
             Error::OutcomeUnknown => Self::new(Code::OutcomeUnknown, text),
             Error::StaleRead { .. } => Self::new(Code::StaleRead, text),
             Error::PositionElsewhere { .. } => Self::new(Code::PositionElsewhere, text),
             Error::PositionAhead { .. } => Self::new(Code::PositionAhead, text),
             Error::Trimmed { .. } => Self::new(Code::HistoryTrimmed, text),
-            Error::QueryTooLarge { .. } | Error::TooManyGroups => {
+            Error::QueryTooLarge { .. } | Error::TooManyGroups | Error::WindowTooLarge => {
                 Self::new(Code::QueryTooLarge, text)
             }
             Error::IndexNotBuilt => Self::new(Code::IndexNotBuilt, text),

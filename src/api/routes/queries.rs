@@ -16,7 +16,7 @@ use super::documents::DocumentBody;
 use super::page::{write_items, write_position_field};
 use crate::answer::{self, Answer};
 use crate::body::{self, JSON};
-use crate::call::{Call, as_of_text, page_limit};
+use crate::call::{Call, Query, as_of_text, page_limit};
 use crate::caller::Scope;
 use crate::document::{picked, write_document, write_string, write_text};
 use crate::error::{Code, Problem};
@@ -216,25 +216,10 @@ pub(crate) async fn list(call: Call) -> Answer {
         ["where", "orderBy", "limit", "cursor", "before", "fields", "count", "explain", "asOf"];
     let query = call.query(&known)?;
     let filter = query.get("where").map(Filter::parse).transpose();
-    let order = match query.get("orderBy") {
-        Some(text) if text.len() > ORDER_BYTES_MAX => {
-            return Err(Problem::parameter("orderBy", format!("at most {ORDER_BYTES_MAX} bytes")));
-        }
-        Some(text) => {
-            let value = serde_json::from_str(text);
-            let value = value.map_err(|e| Problem::parameter("orderBy", e.to_string()))?;
-            Order::of(&value).map_err(|error| in_parameter("orderBy", &error))?
-        }
-        None => Order::default(),
-    };
+    let order = order_parameter(&query)?.unwrap_or_default();
     let cursor = |name: &'static str| {
         let cursor = query.get(name).map(|text| Cursor::parse(text, &order)).transpose();
         cursor.map_err(|error| Problem::parameter(name, error.to_string()))
-    };
-    let is = |name: &'static str| match query.get(name) {
-        None | Some("false") => Ok(false),
-        Some("true") => Ok(true),
-        Some(_) => Err(Problem::parameter(name, "expected true or false")),
     };
     let asked = Asked {
         filter: filter.map_err(|error| in_parameter("where", &error))?,
@@ -242,8 +227,8 @@ pub(crate) async fn list(call: Call) -> Answer {
         cursor: cursor("cursor")?,
         before: cursor("before")?,
         selection: query.selection()?,
-        count: is("count")?,
-        explain: is("explain")?,
+        count: query.is("count")?,
+        explain: query.is("explain")?,
         as_of: query.as_of()?,
         order,
     };
@@ -319,6 +304,17 @@ pub(crate) async fn query(mut call: Call) -> Answer {
         return Err(Problem::body("/before", "a page begins at one place: cursor or before"));
     }
     page(&call, &scope, (&collection, &viewer), asked).await
+}
+
+/// `orderBy`, if it was given.
+pub(crate) fn order_parameter(query: &Query) -> Result<Option<Order>, Problem> {
+    let Some(text) = query.get("orderBy") else { return Ok(None) };
+    if text.len() > ORDER_BYTES_MAX {
+        return Err(Problem::parameter("orderBy", format!("at most {ORDER_BYTES_MAX} bytes")));
+    }
+    let value = serde_json::from_str(text);
+    let value = value.map_err(|error| Problem::parameter("orderBy", error.to_string()))?;
+    Order::of(&value).map(Some).map_err(|error| in_parameter("orderBy", &error))
 }
 
 /// Says which part of a parameter's JSON is wrong.

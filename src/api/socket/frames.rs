@@ -45,6 +45,13 @@ impl Encoder for WebSocketFrames {
         text(json)
     }
 
+    fn count(&self, count: u64, position: Position) -> Bytes {
+        let mut json = self.start("count");
+        let rest = format!(",\"count\":{count},\"position\":\"{position}\"}}");
+        json.extend_from_slice(rest.as_bytes());
+        text(json)
+    }
+
     fn snapshot(&self, snapshot: &Snapshot) -> Bytes {
         let mut json = self.start("snapshot");
         json.push(b',');
@@ -178,10 +185,20 @@ impl Encoder for SseFrames {
     }
 
     fn change(&self, change: &Change) -> Bytes {
-        let mut frame = format!("id: {}\nevent: change\ndata: {{", change.position).into_bytes();
+        let mut frame = Vec::with_capacity(MESSAGE_BYTES);
+        if !change.more {
+            // As with the parts of a snapshot.
+            frame.extend_from_slice(format!("id: {}\n", change.position).as_bytes());
+        }
+        frame.extend_from_slice(b"event: change\ndata: {");
         write_change(&mut frame, change);
         frame.extend_from_slice(b"}\n\n");
         Bytes::from(frame)
+    }
+
+    fn count(&self, count: u64, position: Position) -> Bytes {
+        let data = format!("{{\"count\":{count},\"position\":\"{position}\"}}");
+        Bytes::from(format!("id: {position}\nevent: count\ndata: {data}\n\n"))
     }
 
     fn snapshot(&self, snapshot: &Snapshot) -> Bytes {
@@ -224,8 +241,13 @@ fn write_change(json: &mut Vec<u8>, change: &Change) {
     };
     json.extend_from_slice(format!("\"type\":\"{kind}\",\"document\":").as_bytes());
     write_document(json, &change.document);
-    let rest = format!(",\"position\":\"{}\",\"event\":\"{}\"", change.position, change.event);
-    json.extend_from_slice(rest.as_bytes());
+    json.extend_from_slice(format!(",\"position\":\"{}\"", change.position).as_bytes());
+    if let Some(event) = change.event {
+        json.extend_from_slice(format!(",\"event\":\"{event}\"").as_bytes());
+    }
+    if change.more {
+        json.extend_from_slice(b",\"more\":true");
+    }
 }
 
 fn write_snapshot(json: &mut Vec<u8>, snapshot: &Snapshot) {

@@ -2,7 +2,6 @@
 //! client that sends `Last-Event-ID` goes on exactly where it was.
 
 use std::rc::Rc;
-use std::sync::Arc;
 
 use actix_web::HttpResponse;
 use actix_web::body::BodyStream;
@@ -15,13 +14,13 @@ use query::Filter;
 use tokio::time::{Instant, interval_at};
 
 use super::frames::{SseFrames, sse_problem};
-use super::protocol::{ONE_HAS_NO_FILTER, check_live};
+use super::protocol::Asked;
 use super::{Frames, Seat, concerns};
 use crate::answer::Answer;
-use crate::call::Call;
+use crate::call::{Call, Query};
 use crate::caller::Scope;
 use crate::error::{Code, Problem};
-use crate::routes::queries::in_parameter;
+use crate::routes::queries::{in_parameter, order_parameter};
 
 /// How long a browser waits before it connects again, in milliseconds.
 const RETRY_MS: u32 = 1_000;
@@ -37,6 +36,12 @@ const RETRY_MS: u32 = 1_000;
         ("id" = Option<String>, Query, description = "One document of it, instead of all."),
         ("where" = Option<String>, Query, description = "A filter as JSON: those that it holds \
             of, instead of all."),
+        ("orderBy" = Option<String>, Query, description = "Orderings as JSON: \
+            `[{\"field\":\"ts\",\"direction\":\"desc\"}]`."),
+        ("limit" = Option<u32>, Query, description = "Only the first ones of the order, at most \
+            so many.", minimum = 1, maximum = 1000),
+        ("count" = Option<bool>, Query, description = "How many there are, in place of \
+            documents."),
         (
             "from" = Option<String>,
             Query,
@@ -47,7 +52,8 @@ const RETRY_MS: u32 = 1_000;
     responses(
         (
             status = 200,
-            description = "`snapshot`, `change`, `live` and `problem` events, without an end.",
+            description = "`snapshot`, `change`, `count`, `live` and `problem` events, without \
+                an end.",
             content_type = "text/event-stream",
             body = String,
         ),
@@ -56,21 +62,9 @@ const RETRY_MS: u32 = 1_000;
 )]
 pub(crate) async fn follow(call: Call) -> Answer {
     let scope = call.scope().await?;
-    let query = call.query(&["collection", "id", "where", "from"])?;
-    let collection = query.get("collection").unwrap_or_default();
-    let collection = CollectionName::new(collection)
-        .map_err(|error| Problem::parameter("collection", error.to_string()))?;
-    let id = query.get("id").map(DocumentId::new).transpose();
-    let id = id.map_err(|error| Problem::parameter("id", error.to_string()))?;
-    let filter = query.get("where").map(Filter::parse).transpose();
-    let filter = filter.map_err(|error| in_parameter("where", &error))?;
-    let checked = filter.as_ref().map_or(Ok(()), check_live);
-    checked.map_err(|detail| Problem::parameter("where", detail))?;
-    let target = match (id, filter) {
-        (Some(_), Some(_)) => return Err(Problem::parameter("where", ONE_HAS_NO_FILTER)),
-        (Some(id), None) => Target::Document(collection, id),
-        (None, filter) => Target::Collection(collection, filter.map(Arc::new)),
-    };
+    let known = ["collection", "id", "where", "orderBy", "limit", "count", "from"];
+    let query = call.query(&known)?;
+    let target = asked_target(&query)?;
     let viewer = scope.viewer_of(&target)?;
     let from = resume_after(&call, query.get("from"))?;
     let seat = Seat::take(&call.app)?;
@@ -95,6 +89,21 @@ pub(crate) async fn follow(call: Call) -> Answer {
         // Proxies must not hold frames back.
         .insert_header(("X-Accel-Buffering", "no"))
         .body(body))
+}
+
+fn asked_target(query: &Query) -> Result<Target, Problem> {
+    let collection = CollectionName::new(query.get("collection").unwrap_or_default())
+        .map_err(|error| Problem::parameter("collection", error.to_string()))?;
+    let filter = query.get("where").map(Filter::parse).transpose();
+    let asked = Asked {
+        id: query.id("id", DocumentId::new)?,
+        filter: filter.map_err(|error| in_parameter("where", &error))?,
+        order: order_parameter(query)?,
+        // What is no number is as little a limit as 0 is.
+        limit: query.get("limit").map(|text| text.parse().unwrap_or(0)),
+        count: query.is("count")?,
+    };
+    asked.target(collection).map_err(|(name, detail)| Problem::parameter(name, detail))
 }
 
 /// Who follows what, as it was let in.

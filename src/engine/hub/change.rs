@@ -30,8 +30,10 @@ pub struct Change {
     pub document: Document,
     /// Where the event stands.
     pub position: Position,
-    /// The event.
-    pub event: Uuid,
+    /// The event; `None` for what several came to.
+    pub event: Option<Uuid>,
+    /// Whether the next change belongs to this one: only with the last is all of a position told.
+    pub more: bool,
 }
 
 /// What a change is to somebody who does not see everything.
@@ -59,7 +61,8 @@ impl Change {
             DocumentEvent::Updated { .. } => ChangeKind::Modified,
             DocumentEvent::Deleted { .. } => ChangeKind::Removed,
         };
-        Self { kind, document, position: recorded.position, event: recorded.event.id }
+        let (position, event) = (recorded.position, Some(recorded.event.id));
+        Self { kind, document, position, event, more: false }
     }
 
     /// What it changed of what somebody sees: a document comes into its sight or leaves it as if

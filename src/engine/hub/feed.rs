@@ -1,11 +1,13 @@
 //! Feeds one subscriber: a snapshot or a resume, then what it missed from the log, then the shared
 //! fan-out; and back to the log whenever its socket can't keep up.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use domain::{CollectionName, DocumentId, Offset, Position, ProjectId, Recorded};
 use eventlog::ReadLimit;
+use query::Order;
 use readmodel::{Reader, documents as tables};
 use tokio::task::JoinHandle;
 
@@ -13,15 +15,16 @@ use super::change::{Change, Seen};
 use super::eye::Eye;
 use super::group::{Fallen, Member};
 use super::shard::{Shard, Tail};
-use super::{Encoder, Interest, Outgoing, Snapshot, Start, Target};
+use super::watch::Watch;
+use super::{Encoder, Interest, Outgoing, Shape, Snapshot, Start, Target};
 use crate::access::{Loaded, ROUNDS_MAX};
 use crate::error::Error;
 use crate::partition::Partition;
-use crate::read::{AsOf, Document};
+use crate::read::{AsOf, Document, PAGE_BYTES_MAX};
 use crate::rows::Rows;
 
 /// One read of a subscriber that catches up.
-const CATCH_UP: ReadLimit = ReadLimit { events_max: 512, bytes_max: 512 << 10 };
+pub(super) const CATCH_UP: ReadLimit = ReadLimit { events_max: 512, bytes_max: 512 << 10 };
 
 /// A frame of a snapshot is closed when its documents reach this many bytes.
 const SNAPSHOT_BYTES: usize = 256 << 10;
@@ -49,15 +52,17 @@ impl Drop for Subscription {
 }
 
 pub(super) struct Feed {
-    shard: Rc<Shard>,
-    id: u64,
-    project: ProjectId,
-    target: Target,
-    eye: Eye,
-    partition: Arc<Partition>,
-    outgoing: Rc<Outgoing>,
-    encoder: Rc<dyn Encoder>,
-    fallen: Rc<Fallen>,
+    pub(super) shard: Rc<Shard>,
+    pub(super) id: u64,
+    pub(super) project: ProjectId,
+    pub(super) target: Target,
+    pub(super) eye: Eye,
+    pub(super) partition: Arc<Partition>,
+    pub(super) outgoing: Rc<Outgoing>,
+    pub(super) encoder: Rc<dyn Encoder>,
+    pub(super) fallen: Rc<Fallen>,
+    /// The live query that it is fed from.
+    pub(super) watch: RefCell<Option<Rc<Watch>>>,
 }
 
 impl Feed {
@@ -80,6 +85,7 @@ impl Feed {
             outgoing,
             encoder,
             fallen,
+            watch: RefCell::default(),
         });
         feed.tail().subscribers.update(|count| count + 1);
         feed.shard.engine.metrics.subscriptions.inc();
@@ -91,12 +97,16 @@ impl Feed {
         &self.shard.tails[self.partition.id.0 as usize]
     }
 
-    fn position(&self, offset: Offset) -> Position {
+    pub(super) fn position(&self, offset: Offset) -> Position {
         Position { partition: self.partition.id, offset }
     }
 
     async fn run(self: Rc<Self>, start: Start) {
-        if let Err(error) = self.feed(start).await {
+        let fed = match self.target.shape() {
+            Shape::All | Shape::Ordered(_) => self.feed(start).await,
+            Shape::First(..) | Shape::Count => self.feed_watched(start).await,
+        };
+        if let Err(error) = fed {
             tracing::debug!(project.id = %self.project, %error, "subscription ended");
             self.outgoing.push(self.encoder.failed(&error));
             if self.encoder.is_alone() {
@@ -131,7 +141,7 @@ impl Feed {
     }
 
     /// Waits until the socket can't keep up; the first event that it did not get.
-    async fn fallen(&self) -> Offset {
+    pub(super) async fn fallen(&self) -> Offset {
         loop {
             self.fallen.notify.notified().await;
             if let Some(missed) = self.fallen.at.take() {
@@ -141,7 +151,7 @@ impl Feed {
     }
 
     /// Whether everything after `last` is still kept, and `last` exists.
-    async fn can_resume(&self, last: Position) -> Result<bool, Error> {
+    pub(super) async fn can_resume(&self, last: Position) -> Result<bool, Error> {
         let engine = &self.shard.engine;
         match engine.reach(&self.partition, last).await {
             Ok(()) if last.offset + 1 < engine.log.start(self.partition.id) => Ok(false),
@@ -207,6 +217,10 @@ impl Feed {
     fn leave(&self) {
         let mut groups = self.shard.groups.borrow_mut();
         groups.leave(&self.project, &self.target.subject(), self.id);
+        if let Some(watch) = self.watch.take() {
+            watch.leave(self.id);
+            self.shard.watches.borrow_mut().leave(&watch);
+        }
     }
 
     /// Sends the target's documents as they are now; returns the offset to go on from.
@@ -229,44 +243,58 @@ impl Feed {
                 let documents = document.into_iter().collect();
                 self.send(Snapshot { documents, position, reset, more: false });
             }
-            Target::Collection(collection, _) => {
-                self.snapshot_pages(&*view, collection, position, reset).await?;
+            Target::Collection(collection, _, shape) => {
+                let order = match shape {
+                    Shape::Ordered(order) => Some(&**order),
+                    _ => None,
+                };
+                let parts = Parts::new(self, position, reset);
+                self.snapshot_all(&*view, collection, order, parts).await?;
             }
         }
         Ok(next)
     }
 
-    async fn snapshot_pages(
+    /// In an order, all are held in memory for a moment.
+    async fn snapshot_all(
         &self,
         view: &dyn Reader,
         collection: &CollectionName,
-        position: Position,
-        reset: bool,
+        order: Option<&Order>,
+        mut parts: Parts<'_>,
     ) -> Result<(), Error> {
-        let limit = self.shard.engine.options.hub.snapshot_documents;
         let mut rows = Rows::new(view, &self.project, collection, None);
-        let (mut documents, mut bytes) = (Vec::new(), 0);
+        let documents_max = self.shard.engine.options.query_documents_max;
+        let (mut held, mut bytes) = (Vec::new(), 0);
         while let Some(chunk) = rows.next_chunk(usize::MAX).await? {
             for (id, row) in chunk {
-                let document = self.document(view, position, (collection, id), row).await?;
+                let document = self.document(view, parts.position, (collection, id), row).await?;
                 let Some(document) = document else { continue };
-                // Only once there is more, so that no snapshot ends with an empty part.
-                if documents.len() == limit || bytes > SNAPSHOT_BYTES {
-                    self.outgoing.room().await;
-                    let documents = std::mem::take(&mut documents);
-                    self.send(Snapshot { documents, position, reset, more: true });
-                    bytes = 0;
-                }
+                let Some(order) = order else {
+                    parts.add(document).await;
+                    continue;
+                };
                 bytes += document.data.len();
-                documents.push(document);
+                held.push((order.keys(&document.as_queried()), document));
+                if bytes > PAGE_BYTES_MAX {
+                    return Err(Error::WindowTooLarge);
+                }
+                if held.len() > documents_max {
+                    return Err(Error::QueryTooLarge { documents_max, index: None });
+                }
             }
             if self.outgoing.has_ended() {
                 return Ok(());
             }
             tokio::task::yield_now().await;
         }
-        self.outgoing.room().await;
-        self.send(Snapshot { documents, position, reset, more: false });
+        if let Some(order) = order {
+            held.sort_by(|(one, _), (other, _)| order.compare(one, other));
+        }
+        for (_, document) in held {
+            parts.add(document).await;
+        }
+        parts.done().await;
         Ok(())
     }
 
@@ -296,5 +324,42 @@ impl Feed {
 
     fn send(&self, snapshot: Snapshot) {
         self.outgoing.push(self.encoder.snapshot(&snapshot));
+    }
+}
+
+/// A snapshot on its way, frame by frame.
+pub(super) struct Parts<'a> {
+    feed: &'a Feed,
+    position: Position,
+    reset: bool,
+    documents: Vec<Document>,
+    bytes: usize,
+}
+
+impl<'a> Parts<'a> {
+    pub(super) fn new(feed: &'a Feed, position: Position, reset: bool) -> Self {
+        Self { feed, position, reset, documents: Vec::new(), bytes: 0 }
+    }
+
+    pub(super) async fn add(&mut self, document: Document) {
+        let limit = self.feed.shard.engine.options.hub.snapshot_documents;
+        // Only once there is more, so that no snapshot ends with an empty part.
+        if self.documents.len() == limit || self.bytes > SNAPSHOT_BYTES {
+            self.send(true).await;
+        }
+        self.bytes += document.data.len();
+        self.documents.push(document);
+    }
+
+    pub(super) async fn done(mut self) {
+        self.send(false).await;
+    }
+
+    async fn send(&mut self, more: bool) {
+        self.feed.outgoing.room().await;
+        self.bytes = 0;
+        let documents = std::mem::take(&mut self.documents);
+        let (position, reset) = (self.position, self.reset);
+        self.feed.send(Snapshot { documents, position, reset, more });
     }
 }

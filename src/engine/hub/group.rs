@@ -31,6 +31,14 @@ pub(super) struct Fallen {
     pub(super) notify: Notify,
 }
 
+impl Member {
+    /// Tells it that it was put out of the fan-out: `at` is the first event that it did not get.
+    pub(super) fn fall(&self, at: Offset) {
+        self.fallen.at.set(Some(at));
+        self.fallen.notify.notify_one();
+    }
+}
+
 struct Audience {
     encoder: Rc<dyn Encoder>,
     eye: Eye,
@@ -92,8 +100,7 @@ impl Groups {
         let of = self.by_project.iter_mut().filter(|(project, _)| which(project));
         for audience in of.flat_map(|(_, subjects)| subjects.values_mut()).flatten() {
             for member in audience.members.drain(..) {
-                member.fallen.at.set(Some(at.max(member.from)));
-                member.fallen.notify.notify_one();
+                member.fall(at.max(member.from));
             }
         }
     }
@@ -148,8 +155,7 @@ impl Audience {
         self.members.retain(|member| {
             let is_ahead = offset < member.from;
             if !is_ahead {
-                member.fallen.at.set(Some(offset));
-                member.fallen.notify.notify_one();
+                member.fall(offset);
             }
             is_ahead
         });
@@ -165,8 +171,7 @@ impl Audience {
                 pushed.frames += 1;
             } else {
                 pushed.fallen += 1;
-                member.fallen.at.set(Some(offset));
-                member.fallen.notify.notify_one();
+                member.fall(offset);
             }
             kept
         });

@@ -2,21 +2,28 @@
 //! its own tail of the log, so that a subscriber's queue is touched by one thread only.
 //! A subscriber never misses an event and never gets one twice: it is a place in the log that
 //! moves on. It takes part in the shared fan-out while it keeps up, and reads the log at its own
-//! pace when it does not.
+//! pace when it does not. Windows and counts have an answer of their own that is kept up to date
+//! once for all who ask the same.
 
 mod change;
+mod circles;
 mod eye;
 mod feed;
 mod group;
+mod live;
 mod outgoing;
 mod shard;
+mod watch;
+mod watched;
+mod watches;
+mod window;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use domain::{CollectionName, DocumentId, Position, ProjectId};
-use query::Filter;
+use query::{Filter, Order};
 
 use crate::access::Viewer;
 use crate::error::Error;
@@ -42,7 +49,13 @@ pub struct Options {
     pub pace_max: Duration,
     /// Documents in one frame of a snapshot.
     pub snapshot_documents: usize,
+    /// What the windows and counts of one shard may take in memory together, in bytes; beyond,
+    /// new ones are refused.
+    pub live_bytes_max: usize,
 }
+
+/// Documents in one window.
+pub const WINDOW_DOCUMENTS_MAX: usize = 1_000;
 
 impl Default for Options {
     fn default() -> Self {
@@ -52,6 +65,7 @@ impl Default for Options {
             pace_each: Duration::from_micros(40),
             pace_max: Duration::from_millis(50),
             snapshot_documents: 50,
+            live_bytes_max: 256 << 20,
         }
     }
 }
@@ -60,9 +74,22 @@ impl Default for Options {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Target {
     /// The documents of a collection that the filter holds of; all, without one.
-    Collection(CollectionName, Option<Arc<Filter>>),
+    Collection(CollectionName, Option<Arc<Filter>>, Shape),
     /// One document.
     Document(CollectionName, DocumentId),
+}
+
+/// What a subscription wants of the documents that it is about.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Shape {
+    /// All of them.
+    All,
+    /// All of them, and the snapshot in this order.
+    Ordered(Arc<Order>),
+    /// The first ones of this order, at most so many.
+    First(Arc<Order>, usize),
+    /// How many there are.
+    Count,
 }
 
 /// Where a subscription begins.
@@ -93,21 +120,28 @@ impl Target {
     /// The collection that it is about.
     pub fn collection(&self) -> &CollectionName {
         match self {
-            Self::Collection(collection, _) | Self::Document(collection, _) => collection,
+            Self::Collection(collection, ..) | Self::Document(collection, _) => collection,
         }
     }
 
     fn filter(&self) -> Option<Arc<Filter>> {
         match self {
-            Self::Collection(_, filter) => filter.clone(),
+            Self::Collection(_, filter, _) => filter.clone(),
             Self::Document(..) => None,
+        }
+    }
+
+    fn shape(&self) -> &Shape {
+        match self {
+            Self::Collection(_, _, shape) => shape,
+            Self::Document(..) => &Shape::All,
         }
     }
 
     /// What the streams of its documents start with, or are.
     fn subject(&self) -> String {
         match self {
-            Self::Collection(collection, _) => format!("document/{collection}"),
+            Self::Collection(collection, ..) => format!("document/{collection}"),
             Self::Document(collection, id) => format!("document/{collection}/{id}"),
         }
     }
@@ -115,7 +149,7 @@ impl Target {
     /// Whether an event of this stream is for it.
     fn takes(&self, stream: &str) -> bool {
         match self {
-            Self::Collection(collection, _) => {
+            Self::Collection(collection, ..) => {
                 let name = stream.strip_prefix("document/").and_then(|rest| rest.split_once('/'));
                 name.is_some_and(|(name, _)| name == collection.as_str())
             }
@@ -144,6 +178,8 @@ pub trait Encoder {
     fn name(&self) -> &str;
     /// A change.
     fn change(&self, change: &Change) -> Bytes;
+    /// How many there are.
+    fn count(&self, count: u64, position: Position) -> Bytes;
     /// A part of a snapshot.
     fn snapshot(&self, snapshot: &Snapshot) -> Bytes;
     /// Everything up to this position has been sent.

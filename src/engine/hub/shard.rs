@@ -11,6 +11,7 @@ use eventlog::{Read, ReadLimit};
 
 use super::feed::{Feed, Subscription};
 use super::group::Groups;
+use super::watches::Watches;
 use super::{Encoder, Interest, Outgoing};
 use crate::Engine;
 use crate::error::Error;
@@ -33,6 +34,9 @@ pub(super) struct Tail {
 pub struct Shard {
     pub(super) engine: Arc<Engine>,
     pub(super) groups: RefCell<Groups>,
+    pub(super) watches: RefCell<Watches>,
+    /// What windows and counts take in memory.
+    pub(super) live_bytes: Cell<usize>,
     pub(super) tails: Vec<Tail>,
     next_id: Cell<u64>,
 }
@@ -45,8 +49,14 @@ impl Shard {
         for (tail, partition) in tails.iter().zip(&engine.partitions) {
             tail.next.set(partition.applied());
         }
-        let groups = RefCell::default();
-        let shard = Rc::new(Self { engine, groups, tails, next_id: Cell::new(0) });
+        let shard = Rc::new(Self {
+            engine,
+            groups: RefCell::default(),
+            watches: RefCell::default(),
+            live_bytes: Cell::new(0),
+            tails,
+            next_id: Cell::new(0),
+        });
         for partition in 0..shard.tails.len() {
             tokio::task::spawn_local(Rc::clone(&shard).follow(partition));
         }
@@ -92,6 +102,7 @@ impl Shard {
                         let here =
                             |project: &ProjectId| partition_of(project, count) == partition.id;
                         self.groups.borrow_mut().put_out(here, tail.next.get());
+                        self.watches.borrow().put_out(partition.id, tail.next.get());
                         tail.next.set(end);
                         0
                     }
@@ -112,12 +123,13 @@ impl Shard {
 
     /// No await in here: the groups and the tail's place move together.
     fn dispatch(&self, tail: &Tail, read: &Read, end: Offset) -> usize {
-        let mut groups = self.groups.borrow_mut();
+        let (mut groups, watches) = (self.groups.borrow_mut(), self.watches.borrow());
         let (mut frames, mut fallen) = (0, 0);
         for recorded in read.events.iter().take_while(|one| one.position.offset < end) {
-            let pushed = groups.dispatch(recorded);
-            frames += pushed.frames;
-            fallen += pushed.fallen;
+            for pushed in [groups.dispatch(recorded), watches.dispatch(recorded)] {
+                frames += pushed.frames;
+                fallen += pushed.fallen;
+            }
         }
         // Also past what does not count.
         tail.next.set(read.next.min(end).max(tail.next.get()));

@@ -54,6 +54,7 @@ fn not_zero(config: &Config) -> anyhow::Result<()> {
         ("realtime.socket_subscriptions_max", realtime.socket_subscriptions_max as u64),
         ("realtime.queue_frames_max", realtime.queue_frames_max as u64),
         ("realtime.snapshot_documents", realtime.snapshot_documents as u64),
+        ("realtime.live_bytes_max", realtime.live_bytes_max as u64),
     ] {
         ensure!(value > 0, "`{key}` must not be 0");
     }

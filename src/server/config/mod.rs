@@ -237,6 +237,8 @@ pub(crate) struct Realtime {
     pub(crate) pace_max_ms: u64,
     /// Documents in one frame of a snapshot.
     pub(crate) snapshot_documents: usize,
+    /// Bytes that the windows and counts of one worker may take in memory.
+    pub(crate) live_bytes_max: usize,
 }
 
 /// What is logged and how.

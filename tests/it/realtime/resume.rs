@@ -138,6 +138,11 @@ async fn what_retention_took_is_made_up_for_by_a_snapshot_marked_reset() {
     assert_eq!(snapshot["reset"], true);
     assert_eq!(snapshot["documents"][0]["data"]["n"], 11);
     socket.expect("live").await;
+    socket.subscribe("w", &json!({"collection": "c", "limit": 1}), Some(&old)).await;
+    let snapshot = socket.expect("snapshot").await;
+    assert_eq!(snapshot["reset"], true);
+    assert_eq!(snapshot["documents"][0]["data"]["n"], 11);
+    socket.expect("live").await;
     // The present does not depend on what is gone, not even after a restart.
     server.stop().await;
     let server = setup.start().await;
