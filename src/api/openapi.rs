@@ -24,7 +24,7 @@ use crate::routes::auth::{
 use crate::routes::users::{act, edit, list, personal};
 use crate::routes::{
     Access, ROUTES, Route, cluster, collections, commit, documents, events, history, import, keys,
-    people, projects, queries, rules, sign_in, signing_keys, status,
+    people, projects, queries, rules, schemas, sign_in, signing_keys, status,
 };
 use crate::socket::{sse, websocket};
 
@@ -63,6 +63,7 @@ const BEARER: &str = "bearer";
         collections::list,
         collections::get,
         collections::delete,
+        schemas::try_schema,
         rules::try_draft,
         documents::create,
         queries::list,

@@ -66,6 +66,7 @@ pub struct Command {
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(clippy::large_enum_variant, reason = "a configuration is large, and rare")]
 pub enum Body {
     /// Change the project's configuration.
     Project(ProjectCommand),

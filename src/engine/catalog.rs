@@ -17,6 +17,7 @@ use tokio::sync::broadcast;
 use crate::access;
 use crate::clock;
 use crate::personal::{ByCollection, Fields};
+use crate::shapes::{self, Shape};
 
 /// Notices that a slow receiver may be behind.
 const NOTICES_MAX: usize = 1024;
@@ -41,13 +42,15 @@ pub struct Project {
     /// Of the collections that have some.
     rules: HashMap<CollectionName, Arc<Rules>>,
     no_rules: Arc<Rules>,
+    /// Of the collections that have a schema.
+    pub(crate) shapes: HashMap<CollectionName, Arc<Shape>>,
     /// What is personal in documents.
     pub(crate) personal: Arc<ByCollection>,
 }
 
 impl Project {
     /// `earlier` is what the project was, whose rules are compiled already.
-    fn new(state: ProjectState, earlier: Option<&Self>) -> Self {
+    pub(crate) fn new(state: ProjectState, earlier: Option<&Self>) -> Self {
         let mut keys_by_hash = HashMap::new();
         for (id, key) in &state.keys {
             keys_by_hash.insert(key.hash.clone(), id.clone());
@@ -69,7 +72,8 @@ impl Project {
         let rules = rules.collect();
         let no_rules = earlier.map_or_else(Arc::default, |earlier| Arc::clone(&earlier.no_rules));
         let personal = Arc::new(Fields::of(&state));
-        Self { state, keys_by_hash, rules, no_rules, personal }
+        let shapes = shapes::compile(&state, earlier);
+        Self { state, keys_by_hash, rules, no_rules, shapes, personal }
     }
 
     /// The rules of a collection; of one that was never configured, none.

@@ -21,6 +21,7 @@ pub mod queries;
 mod read;
 mod rebuild;
 mod rows;
+mod shapes;
 mod start;
 mod unready;
 mod writer;

@@ -77,6 +77,9 @@ impl From<Reason> for Problem {
             Reason::SubjectMissing(ref field) => {
                 Self::new(Code::SubjectMissing, text).field(pointer_to(field))
             }
+            Reason::SchemaMismatch { field, detail } => {
+                Self::new(Code::SchemaMismatch, detail).field(field)
+            }
             Reason::SubjectErased(_) => Self::new(Code::SubjectErased, text),
             Reason::PersonalTooMany { .. } => Self::new(Code::DocumentTooLarge, text),
             Reason::PersonalTooLarge { ref field, .. } => {

@@ -15,6 +15,7 @@ pub(crate) mod people;
 pub(crate) mod projects;
 pub(crate) mod queries;
 pub(crate) mod rules;
+pub(crate) mod schemas;
 pub(crate) mod sign_in;
 pub(crate) mod signing_keys;
 pub(crate) mod status;
@@ -137,7 +138,7 @@ impl Route {
 
     /// Whether it only asks, though it has a body: what it asks may be too long for a path.
     fn is_question(&self) -> bool {
-        self.pattern.ends_with("/query")
+        ["/query", "/schema/check"].iter().any(|end| self.pattern.ends_with(end))
     }
 }
 
@@ -160,14 +161,15 @@ routes! {
     GET "/v1/projects/{project}/collections/{collection}/documents/{id}" Project documents::get,
         [DocumentNotFound HistoryTrimmed];
     PUT "/v1/projects/{project}/collections/{collection}/documents/{id}" Project documents::put,
-        [VersionMismatch DocumentTooLarge TooDeep SubjectMissing SubjectErased];
+        [VersionMismatch DocumentTooLarge TooDeep SubjectMissing SubjectErased SchemaMismatch];
     PATCH "/v1/projects/{project}/collections/{collection}/documents/{id}" Project
         documents::patch,
-        [DocumentNotFound VersionMismatch DocumentTooLarge TooDeep SubjectMissing SubjectErased];
+        [DocumentNotFound VersionMismatch DocumentTooLarge TooDeep SubjectMissing SubjectErased
+        SchemaMismatch];
     DELETE "/v1/projects/{project}/collections/{collection}/documents/{id}" Project
         documents::delete, [DocumentNotFound VersionMismatch];
     POST "/v1/projects/{project}/collections/{collection}/documents" Project documents::create,
-        [DocumentExists DocumentTooLarge TooDeep SubjectMissing SubjectErased];
+        [DocumentExists DocumentTooLarge TooDeep SubjectMissing SubjectErased SchemaMismatch];
     GET "/v1/projects/{project}/collections/{collection}/documents" Project queries::list,
         [HistoryTrimmed QueryTooLarge];
     POST "/v1/projects/{project}/collections/{collection}/query" Project queries::query,
@@ -176,10 +178,11 @@ routes! {
         history::list, [DocumentNotFound];
     POST "/v1/projects/{project}/collections/{collection}/documents/{id}/restore" Project
         history::restore,
-        [VersionNotFound VersionWasDeletion VersionMismatch SubjectMissing SubjectErased];
+        [VersionNotFound VersionWasDeletion VersionMismatch SubjectMissing SubjectErased
+        SchemaMismatch];
     POST "/v1/projects/{project}/commit" Project commit::commit,
         [DocumentNotFound DocumentExists VersionMismatch DocumentTooLarge TooDeep SubjectMissing
-        SubjectErased];
+        SubjectErased SchemaMismatch];
     GET "/v1/projects/{project}/events" Project events::list,
         [HistoryTrimmed];
     GET "/v1/projects/{project}/collections" Project collections::list, [];
@@ -188,6 +191,8 @@ routes! {
     PUT "/v1/projects/{project}/collections/{collection}" Project collections::put, [TooMany];
     DELETE "/v1/projects/{project}/collections/{collection}" Project collections::delete,
         [CollectionNotFound];
+    POST "/v1/projects/{project}/collections/{collection}/schema/check" Project
+        schemas::try_schema, [];
     POST "/v1/projects/{project}/rules/try" Project rules::try_draft, [];
     GET "/v1/projects/{project}/realtime" Open websocket::connect,
         [InvalidId InvalidParameter Busy];

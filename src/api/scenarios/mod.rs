@@ -17,6 +17,7 @@ mod projects;
 mod queries;
 mod recording;
 mod rules;
+mod schemas;
 mod serving;
 mod sign_in;
 mod users;

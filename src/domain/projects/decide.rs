@@ -14,6 +14,8 @@ use crate::sign_in::Config;
 const KEYS_MAX: usize = 100;
 /// The most collections that a project may configure.
 const COLLECTIONS_MAX: usize = 1_000;
+/// The most bytes of all schemas of collections together: they are held in memory.
+const SCHEMAS_BYTES_MAX: usize = 4 << 20;
 
 /// The most roles, and the most groups.
 const ROLES_MAX: usize = 500;
@@ -22,6 +24,7 @@ const SIGNING_KEYS_MAX: usize = 10;
 
 /// A change of a project's configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::large_enum_variant, reason = "a configuration is large, and rare")]
 pub enum ProjectCommand {
     /// Make the project.
     Create {
@@ -145,6 +148,11 @@ pub fn decide(state: &ProjectState, command: &ProjectCommand) -> Result<NewEvent
             if !state.collections.contains_key(&collection) {
                 within("collections", state.collections.len(), COLLECTIONS_MAX)?;
             }
+            let others = state.collections.iter().filter(|(name, _)| **name != collection);
+            let schemas = others.map(|(_, other)| &other.config).chain([&config]);
+            let schemas = schemas.filter_map(|config| config.schema.as_ref());
+            let bytes = schemas.map(|one| serde_json::to_vec(one).map_or(0, |text| text.len()));
+            within("bytes of schemas", bytes.sum(), SCHEMAS_BYTES_MAX)?;
             ProjectEvent::CollectionConfigured { collection, config }
         }
         ProjectCommand::DeleteCollection { collection } => {

@@ -122,6 +122,7 @@ struct CollectionDeleted {
 /// What happened to a project's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs)] // the fields are those of the stored data, documented above
+#[allow(clippy::large_enum_variant, reason = "a configuration is large, and rare")]
 pub enum ProjectEvent {
     /// The project was made.
     Created { name: String },
