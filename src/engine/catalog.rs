@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{Acquire, Release};
 
 use ::access::Rules;
+use domain::path::Path;
 use domain::projects::{Key, ProjectEvent, ProjectState};
 use domain::users::{Recent, Subject, UserEvent};
 use domain::{CollectionName, Event, KeyId, ProjectId, Timestamp};
@@ -16,6 +17,7 @@ use tokio::sync::broadcast;
 
 use crate::access;
 use crate::clock;
+use crate::expiry::{self, Agendas};
 use crate::personal::{ByCollection, Fields};
 use crate::shapes::{self, Shape};
 
@@ -99,6 +101,10 @@ pub struct Catalog {
     recent: RwLock<RecentOnes>,
     /// Whether any project has something personal in documents: most servers have none.
     has_personal: AtomicBool,
+    /// Whether any project has, or had, documents that go by themselves.
+    has_expiring: AtomicBool,
+    /// When those go.
+    pub(crate) agendas: Agendas,
     notices: broadcast::Sender<Notice>,
 }
 
@@ -114,6 +120,8 @@ impl Default for Catalog {
             projects: RwLock::default(),
             recent: RwLock::default(),
             has_personal: AtomicBool::new(false),
+            has_expiring: AtomicBool::new(false),
+            agendas: Agendas::default(),
             notices: broadcast::Sender::new(NOTICES_MAX),
         }
     }
@@ -149,7 +157,27 @@ impl Catalog {
         if !project.personal.is_empty() {
             self.has_personal.store(true, Release);
         }
+        if expiry::expiring(&project.state).next().is_some() {
+            self.has_expiring.store(true, Release);
+        }
         self.projects.write().insert(id, Arc::new(project));
+    }
+
+    /// The collections whose documents go by themselves, of live projects that `is_wanted`.
+    pub(crate) fn expiring(
+        &self,
+        is_wanted: impl Fn(&ProjectId) -> bool,
+    ) -> HashMap<(ProjectId, CollectionName), (Arc<Path>, Timestamp)> {
+        if !self.has_expiring.load(Acquire) {
+            return HashMap::new();
+        }
+        let projects = self.projects.read();
+        let live = projects.iter().filter(|(id, one)| one.state.is_live() && is_wanted(id));
+        let all = live.flat_map(|(id, project)| {
+            let of_project = expiry::expiring(&project.state);
+            of_project.map(move |(name, field, since)| ((id.clone(), name.clone()), (field, since)))
+        });
+        all.collect()
     }
 
     /// Whether any project has, or had, something personal in documents.
@@ -185,11 +213,12 @@ impl Catalog {
         }
     }
 
-    /// Takes one committed event in; events of documents pass by.
+    /// Takes one committed event in; of documents only when they go.
     pub(crate) fn apply(&self, event: &Event) {
         match event.stream.category() {
             "project" => self.apply_project(event),
             "user" => self.apply_user(event),
+            "document" => self.agendas.note(event),
             _ => {}
         }
     }

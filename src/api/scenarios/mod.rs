@@ -5,6 +5,7 @@ mod commits;
 mod configuration;
 mod cors;
 mod documents;
+mod expiry;
 mod history;
 mod keys;
 mod limits;

@@ -82,7 +82,10 @@ async fn every_way_to_write_is_held_to_it() {
     assert_eq!(mismatch(&ask("PUT", ONE, json!({"name": "x"})).await), "/data/name");
     assert_eq!(ask("PATCH", ONE, json!({"n": 10})).await.status, 200);
     let commit = async |writes: Value| ask("POST", "commit", json!({"writes": writes})).await;
-    let increment = |by: i32| json!({"op": "patch", "collection": "c", "id": "a", "transforms": {"n": {"increment": by}}});
+    let increment = |by: i32| {
+        let transforms = json!({"n": {"increment": by}});
+        json!({"op": "patch", "collection": "c", "id": "a", "transforms": transforms})
+    };
     let create = json!({"op": "create", "collection": "c", "id": "b", "data": {"name": "bb"}});
     assert_eq!(mismatch(&commit(json!([create, increment(1)])).await), "/writes/1/data/n");
     assert_eq!(rig.ask("GET", "collections/c/documents/b", &[], "").await.status, 404);
