@@ -62,6 +62,13 @@ pub enum Error {
     /// The query comes to more groups than one may.
     #[error("the query comes to more than {} groups", query::GROUPS_MAX)]
     TooManyGroups,
+    /// What documents refer to is more than one answer may have.
+    #[error(
+        "what is referred to is more than {} documents or {} bytes: ask for fewer at a time",
+        crate::expand::DOCUMENTS_MAX,
+        crate::read::PAGE_BYTES_MAX
+    )]
+    ExpandTooLarge,
     /// What was asked for does not exist.
     #[error("{0} does not exist")]
     NotFound(String),

@@ -8,6 +8,7 @@ mod clock;
 mod cluster;
 mod consumer;
 mod error;
+pub mod expand;
 mod expiry;
 mod follow;
 mod forward;

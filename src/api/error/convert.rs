@@ -20,7 +20,7 @@ impl From<engine::Error> for Problem {
             Error::PositionElsewhere { .. } => Self::new(Code::PositionElsewhere, text),
             Error::PositionAhead { .. } => Self::new(Code::PositionAhead, text),
             Error::Trimmed { .. } => Self::new(Code::HistoryTrimmed, text),
-            Error::QueryTooLarge { .. } | Error::TooManyGroups => {
+            Error::QueryTooLarge { .. } | Error::TooManyGroups | Error::ExpandTooLarge => {
                 Self::new(Code::QueryTooLarge, text)
             }
             Error::NotFound(_) => Self::new(Code::NotFound, text),

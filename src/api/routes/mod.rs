@@ -159,7 +159,7 @@ macro_rules! routes {
 
 routes! {
     GET "/v1/projects/{project}/collections/{collection}/documents/{id}" Project documents::get,
-        [DocumentNotFound HistoryTrimmed];
+        [DocumentNotFound HistoryTrimmed QueryTooLarge];
     PUT "/v1/projects/{project}/collections/{collection}/documents/{id}" Project documents::put,
         [VersionMismatch DocumentTooLarge TooDeep SubjectMissing SubjectErased SchemaMismatch];
     PATCH "/v1/projects/{project}/collections/{collection}/documents/{id}" Project

@@ -4,6 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use domain::CollectionName;
 use engine::access::Viewer;
+use engine::expand::{Expand, Expanded};
 use engine::queries::{From, OrderedPage, Page, Wanted};
 use engine::{AsOf, Document};
 use query::{Aggregate, Cursor, Filter, Group, Invalid, Order, Selection};
@@ -17,7 +18,7 @@ use crate::answer::{self, Answer};
 use crate::body::{self, JSON};
 use crate::call::{Call, as_of_text, page_limit};
 use crate::caller::Scope;
-use crate::document::{picked, write_document, write_string, write_text};
+use crate::document::{picked, write_document, write_expanded, write_string, write_text};
 use crate::error::Problem;
 use crate::recording;
 
@@ -67,6 +68,10 @@ pub(crate) struct QueryBody {
     /// Only these fields of the data: nested ones with dots.
     #[serde(default)]
     fields: Option<Vec<String>>,
+    /// Fields with references to follow: `["author", "room.owner"]`.
+    #[serde(default)]
+    #[schema(max_items = 10)]
+    expand: Option<Vec<String>>,
     /// Whether to tell how many there are in all pages.
     #[serde(default)]
     count: bool,
@@ -122,6 +127,7 @@ struct Asked {
     cursor: Option<Cursor>,
     before: Option<Cursor>,
     selection: Option<Selection>,
+    expand: Option<Expand>,
     count: bool,
     as_of: Option<AsOf>,
 }
@@ -143,6 +149,8 @@ struct Asked {
             pattern = "^[A-Za-z0-9~-][A-Za-z0-9_.-]*$"),
         ("fields" = Option<String>, Query, description = "Only these fields of the data, with \
             commas between them: nested ones with dots."),
+        ("expand" = Option<String>, Query, description = "Fields with references to follow, with \
+            commas between them: `author,room.owner`."),
         ("count" = Option<bool>, Query, description = "Whether to tell how many there are in all \
             pages."),
         ("asOf" = Option<String>, Query, description = "A position or an RFC 3339 time."),
@@ -153,7 +161,8 @@ pub(crate) async fn list(call: Call) -> Answer {
     let scope = call.reading_by_rules().await?;
     let collection = call.collection()?;
     let viewer = scope.list_viewer(&collection)?;
-    let known = ["where", "orderBy", "limit", "cursor", "before", "fields", "count", "asOf"];
+    let known =
+        ["where", "orderBy", "limit", "cursor", "before", "fields", "expand", "count", "asOf"];
     let query = call.query(&known)?;
     let filter = query.get("where").map(Filter::parse).transpose();
     let order = match query.get("orderBy") {
@@ -182,6 +191,7 @@ pub(crate) async fn list(call: Call) -> Answer {
         cursor: cursor("cursor")?,
         before: cursor("before")?,
         selection: query.selection()?,
+        expand: query.expand(&scope.live, &collection)?,
         count,
         as_of: query.as_of()?,
         order,
@@ -220,6 +230,7 @@ pub(crate) async fn query(mut call: Call) -> Answer {
             ("cursor", body.cursor.is_some()),
             ("before", body.before.is_some()),
             ("fields", body.fields.is_some()),
+            ("expand", body.expand.is_some()),
             ("count", body.count),
         ];
         if let Some((name, _)) = of_pages.iter().find(|(_, is_there)| *is_there) {
@@ -241,6 +252,11 @@ pub(crate) async fn query(mut call: Call) -> Answer {
         cursor.map_err(|error| Problem::body(place, error.to_string()))
     };
     let names = |names: &Vec<String>| Selection::of(names.iter().map(String::as_str));
+    let expand = body.expand.as_ref().map(|ways| {
+        let ways = ways.iter().map(String::as_str);
+        let expand = Expand::of(&scope.live, &collection, ways);
+        expand.map_err(|error| Problem::body(format!("/expand/{}", error.index), error.detail))
+    });
     let limit = page_limit(body.limit, call.app.options.page_max);
     let asked = Asked {
         filter,
@@ -248,6 +264,7 @@ pub(crate) async fn query(mut call: Call) -> Answer {
         cursor: cursor(&body.cursor, "/cursor")?,
         before: cursor(&body.before, "/before")?,
         selection: body.fields.as_ref().map(names).transpose().map_err(at("/fields"))?,
+        expand: expand.transpose()?,
         count: body.count,
         as_of,
         order,
@@ -274,7 +291,7 @@ async fn page(
     asked: Asked,
 ) -> Answer {
     let engine = &call.app.engine;
-    let Asked { filter, order, limit, cursor, before, selection, count, as_of } = asked;
+    let Asked { filter, order, limit, cursor, before, selection, expand, count, as_of } = asked;
     let (project, filter) = (&scope.project, filter.as_ref());
     let wanted = Wanted { project, collection, viewer, filter, as_of };
     let page = if order.is_by_id() && !count && before.is_none() {
@@ -292,7 +309,11 @@ async fn page(
     if as_of.is_none() {
         recording::list(call, scope, collection, &page);
     }
-    Ok(answered(page, &order, count, selection.as_ref()))
+    let expanded = match &expand {
+        Some(expand) => Some(scope.expand(call, &page.documents, expand, as_of).await?),
+        None => None,
+    };
+    Ok(answered(page, &order, count, selection.as_ref(), expanded))
 }
 
 /// A page by id, as others are.
@@ -313,10 +334,18 @@ fn answered(
     order: &Order,
     count: bool,
     selection: Option<&Selection>,
+    expanded: Option<Vec<Expanded>>,
 ) -> HttpResponse {
     let mut body = vec![b'{'];
-    let documents = page.documents.into_iter().map(|document| picked(document, selection));
-    write_items(&mut body, "documents", documents, |out, one| write_document(out, &one));
+    let mut expanded = expanded.map(Vec::into_iter);
+    let documents = page.documents.into_iter().map(|document| {
+        let expanded = expanded.as_mut().map(|all| all.next().unwrap_or_default());
+        (picked(document, selection), expanded)
+    });
+    write_items(&mut body, "documents", documents, |out, (one, expanded)| match expanded {
+        Some(expanded) => write_expanded(out, &one, &expanded),
+        None => write_document(out, &one),
+    });
     for (name, cursor) in [("cursor", page.next), ("previous", page.previous)] {
         body.push(b',');
         write_string(&mut body, name);

@@ -5,6 +5,7 @@ mod commits;
 mod configuration;
 mod cors;
 mod documents;
+mod expand;
 mod expiry;
 mod history;
 mod keys;
