@@ -33,8 +33,12 @@ struct Field {
 impl Defaults {
     /// Errors where a default leads to itself.
     pub(crate) fn of(graph: &Graph<'_>) -> Result<Self, Invalid> {
-        let mut building = Building { graph, objects: Vec::new(), by_subschema: HashMap::new() };
+        let (objects, by_subschema, open) = (Vec::new(), HashMap::new(), Vec::new());
+        let mut building = Building { graph, objects, by_subschema, open };
         building.object(0);
+        while let Some((object, subschema)) = building.open.pop() {
+            building.objects[object] = building.fields(subschema);
+        }
         let mut defaults = Self { objects: building.objects };
         defaults.prune();
         defaults.complete()?;
@@ -130,10 +134,12 @@ struct Building<'a> {
     graph: &'a Graph<'a>,
     objects: Vec<Vec<Field>>,
     by_subschema: HashMap<usize, usize>,
+    /// Objects of which nothing is known yet, with their subschemas.
+    open: Vec<(usize, usize)>,
 }
 
 impl Building<'_> {
-    /// What is known of an object that is held against this subschema.
+    /// The place of what is known of an object that is held against this subschema.
     fn object(&mut self, subschema: usize) -> usize {
         if let Some(known) = self.by_subschema.get(&subschema) {
             return *known;
@@ -141,6 +147,11 @@ impl Building<'_> {
         let object = self.objects.len();
         self.by_subschema.insert(subschema, object);
         self.objects.push(Vec::new());
+        self.open.push((object, subschema));
+        object
+    }
+
+    fn fields(&mut self, subschema: usize) -> Vec<Field> {
         let mut fields: Vec<Field> = Vec::new();
         for at in self.alike(subschema) {
             let graph = self.graph;
@@ -159,8 +170,7 @@ impl Building<'_> {
                 fields.push(Field { name: name.clone(), default, object });
             }
         }
-        self.objects[object] = fields;
-        object
+        fields
     }
 
     /// A subschema and all that hold wherever it does, it first. They do not lead back.

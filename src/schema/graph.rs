@@ -271,8 +271,7 @@ impl<'a> Graph<'a> {
                           each other";
             return Err(Invalid::new("", detail));
         }
-        let mut sizes = vec![None; self.all.len()];
-        match self.expanded(0, &mut sizes) {
+        match self.expanded() {
             size if size > EXPANDED_MAX => {
                 Err(Invalid::new("", "is too large once its references are followed"))
             }
@@ -280,18 +279,24 @@ impl<'a> Graph<'a> {
         }
     }
 
-    /// How many subschemas there are below one, a way back to where it came from counted once.
-    /// Recursion ends where it has been, so it goes no deeper than [`STACK_MAX`].
-    fn expanded(&self, index: usize, sizes: &mut Vec<Option<u64>>) -> u64 {
-        if let Some(size) = sizes[index] {
-            return size;
+    /// How many subschemas there are once all references are followed, a way back to where it came
+    /// from counted once. Without recursion: a chain of references may be long.
+    fn expanded(&self) -> u64 {
+        let mut sizes: Vec<Option<u64>> = vec![None; self.all.len()];
+        let mut open = vec![(0, false)];
+        while let Some((index, is_done)) = open.pop() {
+            let one = &self.all[index];
+            let below = one.in_place.iter().map(|(_, to)| *to).chain(one.within.iter().copied());
+            if is_done {
+                let sum = |sum: u64, to: usize| sum.saturating_add(sizes[to].unwrap_or(1));
+                sizes[index] = Some(below.fold(1, sum));
+            } else if sizes[index].is_none() {
+                sizes[index] = Some(1);
+                open.push((index, true));
+                open.extend(below.map(|to| (to, false)));
+            }
         }
-        sizes[index] = Some(1);
-        let one = &self.all[index];
-        let all = one.in_place.iter().map(|(_, to)| *to).chain(one.within.iter().copied());
-        let size = all.fold(1_u64, |sum, to| sum.saturating_add(self.expanded(to, sizes)));
-        sizes[index] = Some(size);
-        size
+        sizes[0].unwrap_or(1)
     }
 }
 

@@ -28,8 +28,8 @@ pub const PATTERNS_MAX: usize = 100;
 /// cost by their length.
 pub const STEPS_MAX: u64 = 4_000_000;
 
-/// Steps that may have been taken before it is worth finding out what is wrong.
-const STEPS_EXPLAINED_MAX: u64 = 500_000;
+/// Steps that finding out what is wrong may take: each may leave an error in memory.
+const STEPS_EXPLAINED_MAX: u64 = 200_000;
 /// Bytes of memory for a regular expression's program, and the steps that 64 bytes of text then
 /// cost. The smallest that all of a schema's fit is taken.
 const SIZES: [(usize, u64); 3] = [(4 << 10, 32), (16 << 10, 128), (64 << 10, 512)];
@@ -123,21 +123,22 @@ impl Schema {
             Some(false) if taken <= STEPS_EXPLAINED_MAX => {}
             Some(false) | None => return of_all("expected what the schema says"),
         }
-        let (found, taken) = metered(STEPS_MAX, self.weight, || {
-            guarded(|| match max {
-                1 => self.validator.validate(Node(&value)).err().iter().map(words::of).collect(),
-                _ => self
-                    .validator
-                    .iter_errors(Node(&value))
-                    .take(max)
-                    .map(|e| words::of(&e))
-                    .collect(),
-            })
-        });
-        match (found, taken) {
-            (Some(found), Some(_)) if !Vec::is_empty(&found) => found,
-            _ => of_all("expected what the schema says"),
-        }
+        // What is wrong takes memory, too; where all of it is too much, the first will do.
+        let all = || -> Vec<Mismatch> {
+            let errors = self.validator.iter_errors(Node(&value)).take(max);
+            errors.map(|error| words::of(&error)).collect()
+        };
+        let first = || -> Vec<Mismatch> {
+            self.validator.validate(Node(&value)).err().iter().map(words::of).collect()
+        };
+        let explained = if max > 1 { self.explained(all) } else { None };
+        let explained = explained.or_else(|| self.explained(first));
+        explained.unwrap_or_else(|| of_all("expected what the schema says"))
+    }
+
+    fn explained(&self, run: impl FnOnce() -> Vec<Mismatch>) -> Option<Vec<Mismatch>> {
+        let (found, taken) = metered(STEPS_EXPLAINED_MAX, self.weight, || guarded(run));
+        taken.and(found).filter(|found| !found.is_empty())
     }
 
     /// A document's compact text with the defaults of fields that it does not have; `None` when

@@ -166,6 +166,29 @@ fn the_deepest_check_fits_the_stack() {
 }
 
 #[test]
+fn a_long_chain_of_definitions_fits_the_stack() {
+    for keyword in ["properties", "allOf", "items"] {
+        let long = chain(1_000, |next| match keyword {
+            "properties" => json!({"properties": {"a": next}}),
+            "items" => json!({"items": next}),
+            _ => json!({"allOf": [next]}),
+        });
+        let run = move || Schema::compile(long.as_object().unwrap()).is_ok();
+        let small = std::thread::Builder::new().stack_size(1 << 20).spawn(run).unwrap();
+        assert_eq!(small.join().unwrap(), keyword != "allOf", "{keyword}");
+    }
+}
+
+#[test]
+fn many_mistakes_are_told_as_far_as_there_is_room() {
+    let list = schema(json!({"properties": {"l": {"items": {"type": "string"}}}}));
+    let few = list.mismatches(&json!({"l": vec![1; 50]}).to_string().into_bytes(), 10);
+    assert_eq!((few.len(), few[9].field.as_str()), (10, "/l/9"));
+    let many = list.mismatches(&json!({"l": vec![1; 400_000]}).to_string().into_bytes(), 10);
+    assert_eq!((many.len(), many[0].field.as_str()), (1, "/l/0"));
+}
+
+#[test]
 fn references_stay_within_and_may_go_round() {
     let tree = schema(json!({
         "$id": "https://example.com/tree",
