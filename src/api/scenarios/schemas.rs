@@ -1,6 +1,12 @@
 //! Schemas of collections: held to by every way to write, whoever writes; tried before they are
 //! taken; and the defaults that they fill in.
 
+use domain::access::Access;
+use domain::command::{Body, Command, Context};
+use domain::documents::{ExpectedVersion, Op, Write};
+use domain::projects::{CollectionConfig, ProjectCommand};
+use domain::{Actor, CollectionName, DocumentId, ProjectId};
+use futures_util::future::join3;
 use serde_json::{Value, json};
 
 use super::{Reply, Rig};
@@ -254,4 +260,49 @@ async fn an_imported_log_is_taken_as_it_is() {
     assert_eq!(got["data"], json!({"o": 1}));
     let patched = rig.ask("PATCH", "collections/c/documents/1", &[], r#"{"n":1}"#).await;
     assert_eq!(mismatch(&patched), "/data/o");
+}
+
+#[actix_web::test]
+async fn a_schema_holds_for_what_is_decided_along_with_it() {
+    let rig = Rig::new().await;
+    let engine = &rig.shared.engine;
+    let schema = json!({"properties": {"n": {"type": "integer", "default": 7}}});
+    for round in 0..30 {
+        let collection = CollectionName::new(&format!("c{round}")).unwrap();
+        let command = |body: Body| {
+            let context = Context {
+                project: ProjectId::new("p").unwrap(),
+                actor: Actor::Admin,
+                access: Access::PastRules,
+                correlation_id: "x".into(),
+                causation_id: None,
+                depth: 0,
+                traceparent: None,
+                idempotency: None,
+            };
+            engine.submit(Command { context, body })
+        };
+        let schema = schema.as_object().cloned();
+        let config = CollectionConfig { schema, ..CollectionConfig::default() };
+        let configure =
+            ProjectCommand::ConfigureCollection { collection: collection.clone(), config };
+        let create = |id: &str, data: &'static str| {
+            let (id, op) = (DocumentId::new(id).unwrap(), Op::Create(data.into()));
+            let (collection, expected) = (collection.clone(), ExpectedVersion::Any);
+            let writes = vec![Write { collection, id, op, expected }];
+            command(Body::Documents { writes, reads: Vec::new() })
+        };
+        // They wait together for the writer, in this order.
+        let (configured, wrong, filled) = join3(
+            command(Body::Project(configure)),
+            create("wrong", r#"{"n":"7"}"#),
+            create("filled", "{}"),
+        )
+        .await;
+        configured.unwrap();
+        let refused = wrong.expect_err("the schema is in force");
+        assert!(refused.to_string().starts_with("expected the type integer"), "{refused}");
+        let document = engine::Document::after(&filled.unwrap().events[0]).unwrap().unwrap();
+        assert_eq!(document.data, r#"{"n":7}"#);
+    }
 }
