@@ -14,7 +14,8 @@ use domain::ids::InvalidId;
 use domain::{
     Actor, CollectionName, DocumentId, KeyId, Position, ProjectId, SessionId, Timestamp, UserId,
 };
-use engine::{AsOf, Committed};
+use engine::expand::Expand;
+use engine::{AsOf, Committed, Project};
 use query::Selection;
 use sha2::{Digest, Sha256};
 
@@ -351,6 +352,17 @@ impl Query {
     pub(crate) fn as_of(&self) -> Result<Option<AsOf>, Problem> {
         let as_of = self.get("asOf").map(as_of_text).transpose();
         as_of.map_err(|detail| Problem::parameter("asOf", detail))
+    }
+
+    /// `expand`: ways with commas between them.
+    pub(crate) fn expand(
+        &self,
+        project: &Project,
+        collection: &CollectionName,
+    ) -> Result<Option<Expand>, Problem> {
+        let ways = self.get("expand").map(|text| text.split(','));
+        let expand = ways.map(|ways| Expand::of(project, collection, ways)).transpose();
+        expand.map_err(|error| Problem::parameter("expand", error.to_string()))
     }
 
     /// `fields`: names with commas between them.

@@ -12,13 +12,15 @@ use domain::access::{Access, Auth};
 use domain::projects::KeyKind;
 use domain::users::Subject;
 use domain::{Actor, CollectionName, KeyId, ProjectId, Timestamp, UserId};
-use engine::Project;
 use engine::access::Viewer;
+use engine::expand::{Expand, Expanded};
 use engine::hub::Target;
+use engine::{AsOf, Document, Project};
 use issuers::third_party::Foreign;
 use sha2::{Digest, Sha256};
 
 use crate::app::Shared;
+use crate::call::Call;
 use crate::error::{Code, Problem};
 use crate::people;
 use crate::routes::Need;
@@ -148,6 +150,19 @@ impl Scope {
         let Principal::Secret(id) = &self.principal else { return None };
         let key = self.live.state.keys.get(id)?;
         (!key.scopes.is_empty()).then_some(key.scopes.as_slice())
+    }
+
+    /// What documents refer to, as far as the caller sees it.
+    pub(crate) async fn expand(
+        &self,
+        call: &Call,
+        documents: &[Document],
+        expand: &Expand,
+        as_of: Option<AsOf>,
+    ) -> Result<Vec<Expanded>, Problem> {
+        let (project, access) = ((&self.project, &*self.live), self.principal.access());
+        let engine = &call.app.engine;
+        Ok(engine.expand(project, &access, documents, expand, as_of).await?)
     }
 
     /// Lets through whom its key does not keep out of this part of the project.

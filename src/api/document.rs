@@ -6,6 +6,7 @@ use std::io::Write;
 use bytes::Bytes;
 use domain::Position;
 use engine::Document;
+use engine::expand::{Expanded, Referred};
 use query::Selection;
 
 /// What a document takes around its data, near enough to make room for.
@@ -39,6 +40,42 @@ pub(crate) fn write_document(out: &mut Vec<u8>, document: &Document) {
     out.extend_from_slice(b"\",\"data\":");
     out.extend_from_slice(&document.data);
     out.push(b'}');
+}
+
+/// Appends the document with those that it refers to.
+pub(crate) fn write_expanded(out: &mut Vec<u8>, document: &Document, expanded: &Expanded) {
+    write_document(out, document);
+    out.pop();
+    out.extend_from_slice(b",\"expanded\":{");
+    for (index, (field, referred)) in expanded.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        write_string(out, field);
+        out.push(b':');
+        match referred {
+            Referred::One(one) => write_expanded_inner(out, &one.0, &one.1),
+            Referred::Many(all) => {
+                out.push(b'[');
+                for (index, (document, expanded)) in all.iter().enumerate() {
+                    if index > 0 {
+                        out.push(b',');
+                    }
+                    write_expanded_inner(out, document, expanded);
+                }
+                out.push(b']');
+            }
+        }
+    }
+    out.extend_from_slice(b"}}");
+}
+
+/// Of what is referred to, only what refers on says so.
+fn write_expanded_inner(out: &mut Vec<u8>, document: &Document, expanded: &Expanded) {
+    match expanded.is_empty() {
+        true => write_document(out, document),
+        false => write_expanded(out, document, expanded),
+    }
 }
 
 /// The document with only the chosen fields.

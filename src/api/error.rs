@@ -50,6 +50,8 @@ macro_rules! codes {
 codes! {
     InvalidJson "invalid-json" 400 4400 None, "The body is not JSON";
     InvalidBody "invalid-body" 400 4400 None, "The body does not have the right shape";
+    SchemaMismatch "schema-mismatch" 400 4400 None,
+        "The document is not as its collection's schema says";
     InvalidId "invalid-id" 400 4400 None, "Not an id";
     WeakPassword "weak-password" 400 4400 None, "The password is too weak";
     CaptchaFailed "captcha-failed" 400 4400 None, "Nobody showed that it is a person";
@@ -197,7 +199,11 @@ impl Problem {
     #[must_use]
     pub(crate) fn of_single_write(mut self) -> Self {
         if let Some(within) = self.0.field.as_deref().and_then(|f| f.strip_prefix("/writes/0")) {
-            let within = within.strip_prefix("/data").unwrap_or(within);
+            // What a schema says is about the document, of which a body may be a part.
+            let within = match self.0.code {
+                Code::SchemaMismatch => within,
+                _ => within.strip_prefix("/data").unwrap_or(within),
+            };
             self.0.field = Some(within.to_owned()).filter(|field| !field.is_empty()).map(Cow::from);
         }
         self

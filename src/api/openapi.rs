@@ -24,7 +24,7 @@ use crate::routes::auth::{
 use crate::routes::users::{act, edit, list, personal};
 use crate::routes::{
     Access, ROUTES, Route, cluster, collections, commit, documents, events, history, import,
-    indexes, keys, people, projects, queries, rules, sign_in, signing_keys, status,
+    indexes, keys, people, projects, queries, rules, schemas, sign_in, signing_keys, status,
 };
 use crate::socket::{sse, websocket};
 
@@ -64,6 +64,7 @@ const BEARER: &str = "bearer";
         collections::get,
         collections::delete,
         indexes::list,
+        schemas::try_schema,
         rules::try_draft,
         documents::create,
         queries::list,

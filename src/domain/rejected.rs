@@ -153,6 +153,14 @@ pub enum Reason {
         /// The limit.
         limit: usize,
     },
+    /// The document would not be as its collection's schema says.
+    #[error("{detail}")]
+    SchemaMismatch {
+        /// JSON Pointer into the document's data.
+        field: String,
+        /// What was expected there.
+        detail: String,
+    },
     /// The idempotency key was used before, with another request.
     #[error("this idempotency key was used for another request")]
     IdempotencyKeyReused,

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering::{Acquire, Release};
 
 use ::access::Rules;
 use bytes::Bytes;
+use domain::path::Path;
 use domain::projects::{CollectionState, Key, ProjectEvent, ProjectState};
 use domain::users::{Recent, Subject, UserEvent};
 use domain::{CollectionName, Event, KeyId, ProjectId, Timestamp};
@@ -18,7 +19,9 @@ use tokio::sync::broadcast;
 
 use crate::access;
 use crate::clock;
+use crate::expiry::{self, Agendas};
 use crate::personal::{ByCollection, Fields};
+use crate::shapes::{self, Shape};
 
 /// Notices that a slow receiver may be behind.
 const NOTICES_MAX: usize = 1024;
@@ -48,13 +51,15 @@ pub struct Project {
     no_rules: Arc<Rules>,
     /// Of the collections that have some, each with its text.
     indexes: HashMap<CollectionName, Arc<Indexes>>,
+    /// Of the collections that have a schema.
+    pub(crate) shapes: HashMap<CollectionName, Arc<Shape>>,
     /// What is personal in documents.
     pub(crate) personal: Arc<ByCollection>,
 }
 
 impl Project {
     /// `earlier` is what the project was, whose rules are compiled already.
-    fn new(state: ProjectState, earlier: Option<&Self>) -> Self {
+    pub(crate) fn new(state: ProjectState, earlier: Option<&Self>) -> Self {
         let mut keys_by_hash = HashMap::new();
         for (id, key) in &state.keys {
             keys_by_hash.insert(key.hash.clone(), id.clone());
@@ -79,7 +84,8 @@ impl Project {
         let indexes = indexes.collect();
         let no_rules = earlier.map_or_else(Arc::default, |earlier| Arc::clone(&earlier.no_rules));
         let personal = Arc::new(Fields::of(&state));
-        Self { state, keys_by_hash, rules, no_rules, indexes, personal }
+        let shapes = shapes::compile(&state, earlier);
+        Self { state, keys_by_hash, rules, no_rules, indexes, shapes, personal }
     }
 
     /// The indexes of a collection, if it has any.
@@ -117,6 +123,10 @@ pub struct Catalog {
     recent: RwLock<RecentOnes>,
     /// Whether any project has something personal in documents: most servers have none.
     has_personal: AtomicBool,
+    /// Whether any project has, or had, documents that go by themselves.
+    has_expiring: AtomicBool,
+    /// When those go.
+    pub(crate) agendas: Agendas,
     notices: broadcast::Sender<Notice>,
 }
 
@@ -132,6 +142,8 @@ impl Default for Catalog {
             projects: RwLock::default(),
             recent: RwLock::default(),
             has_personal: AtomicBool::new(false),
+            has_expiring: AtomicBool::new(false),
+            agendas: Agendas::default(),
             notices: broadcast::Sender::new(NOTICES_MAX),
         }
     }
@@ -167,7 +179,27 @@ impl Catalog {
         if !project.personal.is_empty() {
             self.has_personal.store(true, Release);
         }
+        if expiry::expiring(&project.state).next().is_some() {
+            self.has_expiring.store(true, Release);
+        }
         self.projects.write().insert(id, Arc::new(project));
+    }
+
+    /// The collections whose documents go by themselves, of live projects that `is_wanted`.
+    pub(crate) fn expiring(
+        &self,
+        is_wanted: impl Fn(&ProjectId) -> bool,
+    ) -> HashMap<(ProjectId, CollectionName), (Arc<Path>, Timestamp)> {
+        if !self.has_expiring.load(Acquire) {
+            return HashMap::new();
+        }
+        let projects = self.projects.read();
+        let live = projects.iter().filter(|(id, one)| one.state.is_live() && is_wanted(id));
+        let all = live.flat_map(|(id, project)| {
+            let of_project = expiry::expiring(&project.state);
+            of_project.map(move |(name, field, since)| ((id.clone(), name.clone()), (field, since)))
+        });
+        all.collect()
     }
 
     /// Whether any project has, or had, something personal in documents.
@@ -203,11 +235,12 @@ impl Catalog {
         }
     }
 
-    /// Takes one committed event in; events of documents pass by.
+    /// Takes one committed event in; of documents only when they go.
     pub(crate) fn apply(&self, event: &Event) {
         match event.stream.category() {
             "project" => self.apply_project(event),
             "user" => self.apply_user(event),
+            "document" => self.agendas.note(event),
             _ => {}
         }
     }

@@ -73,6 +73,13 @@ pub enum Error {
     /// Live queries hold as much as they may, in all.
     #[error("live windows and counts hold as much as they may: try again later")]
     LiveFull,
+    /// What documents refer to is more than one answer may have.
+    #[error(
+        "what is referred to is more than {} documents or {} bytes: ask for fewer at a time",
+        crate::expand::DOCUMENTS_MAX,
+        crate::read::PAGE_BYTES_MAX
+    )]
+    ExpandTooLarge,
     /// What was asked for does not exist.
     #[error("{0} does not exist")]
     NotFound(String),

@@ -8,6 +8,8 @@ mod clock;
 mod cluster;
 mod consumer;
 mod error;
+pub mod expand;
+mod expiry;
 mod follow;
 mod forward;
 pub mod hub;
@@ -21,6 +23,7 @@ pub mod queries;
 mod read;
 mod rebuild;
 mod rows;
+mod shapes;
 mod start;
 mod unready;
 mod writer;
@@ -70,6 +73,10 @@ pub struct Options {
     pub query_documents_max: usize,
     /// How long an idempotency key is remembered.
     pub idempotency_seconds: u64,
+    /// How often documents are looked for whose time has been.
+    pub expiry_interval: Duration,
+    /// How many of those are deleted at a time, of one collection.
+    pub expiry_batch: usize,
     /// Limits of live subscriptions.
     pub hub: hub::Options,
 }
@@ -85,6 +92,8 @@ impl Default for Options {
             document: domain::json::Limits::DOCUMENT,
             query_documents_max: 10_000,
             idempotency_seconds: 24 * 3600,
+            expiry_interval: Duration::from_secs(5),
+            expiry_batch: 500,
             hub: hub::Options::default(),
         }
     }

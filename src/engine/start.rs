@@ -17,6 +17,7 @@ use crate::clock;
 use crate::cluster::Cluster;
 use crate::consumer::Consumer;
 use crate::error::Error;
+use crate::expiry;
 use crate::follow;
 use crate::keeper::Keeper;
 use crate::metrics::Metrics;
@@ -110,7 +111,10 @@ impl Engine {
             let watch = follow::watch_store(store, consumer, Arc::clone(&engine.store_trouble));
             engine.tasks.lock().push(tokio::spawn(watch));
         }
-        Ok(Arc::new(engine))
+        let engine = Arc::new(engine);
+        let expiry = tokio::spawn(expiry::run(Arc::downgrade(&engine)));
+        engine.tasks.lock().push(expiry);
+        Ok(engine)
     }
 
     /// A partition that only this process writes: with its writer running.

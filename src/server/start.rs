@@ -257,6 +257,8 @@ pub(crate) fn options(config: &Config) -> engine::Options {
         },
         query_documents_max: engine.query_documents_max,
         idempotency_seconds: engine.idempotency_s,
+        expiry_interval: Duration::from_secs(engine.expiry_interval_s),
+        expiry_batch: engine.expiry_batch,
         hub: engine::hub::Options {
             queue_frames_max: realtime.queue_frames_max,
             queue_bytes_max: realtime.queue_bytes_max,

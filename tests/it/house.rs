@@ -10,10 +10,11 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use harness::root;
 
 /// What each of our crates may know of the others, tests left out.
-const KNOWS: [(&str, &[&str]); 16] = [
+const KNOWS: [(&str, &[&str]); 17] = [
     ("domain", &[]),
     ("access", &["domain"]),
     ("query", &["domain"]),
+    ("schema", &["domain"]),
     ("vault", &["domain"]),
     ("auth", &["domain"]),
     ("issuers", &["domain"]),
@@ -21,12 +22,12 @@ const KNOWS: [(&str, &[&str]); 16] = [
     ("messages", &["domain"]),
     ("eventlog", &["domain"]),
     ("readmodel", &["domain", "vault"]),
-    ("engine", &["access", "domain", "eventlog", "query", "readmodel", "vault"]),
+    ("engine", &["access", "domain", "eventlog", "query", "readmodel", "schema", "vault"]),
     (
         "api",
         &[
             "access", "auth", "domain", "engine", "issuers", "messages", "passkeys", "query",
-            "vault",
+            "schema", "vault",
         ],
     ),
     ("consumers", &["domain", "engine", "query", "readmodel"]),
@@ -66,11 +67,12 @@ const KNOWS: [(&str, &[&str]); 16] = [
 ];
 
 /// Heavy dependencies by the start of their names, and the only crates that may name them.
-const DRIVERS: [(&str, &[&str]); 4] = [
+const DRIVERS: [(&str, &[&str]); 5] = [
     ("fjall", &["readmodel"]),
     ("actix", &["api", "server"]),
     ("utoipa", &["api"]),
     ("clap", &["server"]),
+    ("jsonschema", &["schema"]),
 ];
 
 /// What `domain` never depends on: whatever waits, runs, or speaks to the outside.

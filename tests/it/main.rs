@@ -19,4 +19,5 @@ mod people;
 mod realtime;
 mod rebuild;
 mod rules_cli;
+mod schemas;
 mod transactions;

@@ -20,9 +20,10 @@ impl From<engine::Error> for Problem {
             Error::PositionElsewhere { .. } => Self::new(Code::PositionElsewhere, text),
             Error::PositionAhead { .. } => Self::new(Code::PositionAhead, text),
             Error::Trimmed { .. } => Self::new(Code::HistoryTrimmed, text),
-            Error::QueryTooLarge { .. } | Error::TooManyGroups | Error::WindowTooLarge => {
-                Self::new(Code::QueryTooLarge, text)
-            }
+            Error::QueryTooLarge { .. }
+            | Error::TooManyGroups
+            | Error::WindowTooLarge
+            | Error::ExpandTooLarge => Self::new(Code::QueryTooLarge, text),
             Error::IndexNotBuilt => Self::new(Code::IndexNotBuilt, text),
             Error::NotFound(_) => Self::new(Code::NotFound, text),
             // Paths, offsets and the like are for the operator.
@@ -77,6 +78,9 @@ impl From<Reason> for Problem {
             }
             Reason::SubjectMissing(ref field) => {
                 Self::new(Code::SubjectMissing, text).field(pointer_to(field))
+            }
+            Reason::SchemaMismatch { field, detail } => {
+                Self::new(Code::SchemaMismatch, detail).field(field)
             }
             Reason::SubjectErased(_) => Self::new(Code::SubjectErased, text),
             Reason::PersonalTooMany { .. } => Self::new(Code::DocumentTooLarge, text),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use access::{Found, Lookup, Operation, Request, Rules, Unreadable, Unwritable, Verdict, strip};
 use bytes::Bytes;
 use domain::access::Auth;
-use domain::documents::{self, DocumentState, ExpectedVersion, Live, Op, States, Write};
+use domain::documents::{self, DocumentState, ExpectedVersion, Filling, Live, Op, States, Write};
 use domain::{CollectionName, DocumentId, Position, ProjectId, Timestamp, UserId};
 use engine::{AsOf, Document, Engine, Error};
 
@@ -214,7 +214,16 @@ impl Replay<'_> {
             expected: ExpectedVersion::Any,
         };
         let limits = self.engine.options().document;
-        documents::decide(&mut states, &[write], &[], limits, recorded.time).ok()?;
+        let now = recorded.time;
+        match self.engine.catalog().project(self.project) {
+            // Rules see what a new document is filled in with.
+            Some(live) => {
+                let filling = Filling(&*live);
+                documents::decide_shaped(&mut states, &[write], &[], limits, now, &filling)
+            }
+            None => documents::decide(&mut states, &[write], &[], limits, now),
+        }
+        .ok()?;
         let state = states.remove(&key)?;
         Some(state.live.map(|live| Document {
             id: id.clone(),

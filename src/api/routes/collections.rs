@@ -11,8 +11,10 @@ use domain::projects::{self, CollectionConfig, CollectionState, ProjectCommand};
 use domain::rejected::Reason;
 use domain::{CollectionName, Timestamp, command};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::schemas;
 use crate::answer::{self, Answer};
 use crate::body::{self, JSON};
 use crate::call::Call;
@@ -103,6 +105,11 @@ pub(crate) struct Field {
     /// and erasing the person takes it out of all that was ever stored.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     personal: bool,
+    /// The collection of which it holds ids of documents, one or a list of them: those that
+    /// `expand` shows along with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, pattern = "^[A-Za-z0-9-][A-Za-z0-9_.-]{0,127}$")]
+    references: Option<CollectionName>,
 }
 
 /// What a developer says of a collection.
@@ -128,6 +135,14 @@ pub(crate) struct CollectionSettings {
     #[serde(default)]
     #[schema(max_items = 16)]
     unique: Vec<Fields>,
+    /// What each document must be like: a JSON Schema (2020-12) of its data.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    schema: Option<Map<String, Value>>,
+    /// The field that says when a document is to be deleted: an RFC 3339 time.
+    #[serde(default)]
+    #[schema(min_length = 1, max_length = 512)]
+    expires: Option<String>,
 }
 
 /// One field or several.
@@ -170,6 +185,13 @@ pub(crate) struct CollectionBody {
     subject: Option<String>,
     /// Fields whose values, taken together, no two documents have alike.
     unique: Vec<Vec<String>>,
+    /// What each document must be like.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    schema: Option<Map<String, Value>>,
+    /// The field that says when a document is to be deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expires: Option<String>,
     /// When it was first configured.
     #[schema(value_type = Option<String>, format = DateTime)]
     created_at: Option<Timestamp>,
@@ -314,6 +336,8 @@ impl CollectionBody {
             fields: state.config.fields.iter().map(|(n, f)| (n.clone(), f.into())).collect(),
             subject: state.config.subject.clone(),
             unique: state.config.unique.clone(),
+            schema: state.config.schema.clone(),
+            expires: state.config.expires.clone(),
             created_at: Some(state.created_at),
             updated_at: Some(state.updated_at),
         }
@@ -328,6 +352,8 @@ impl CollectionBody {
             fields: BTreeMap::new(),
             subject: None,
             unique: Vec::new(),
+            schema: None,
+            expires: None,
             created_at: None,
             updated_at: None,
         }
@@ -369,6 +395,7 @@ impl CollectionSettings {
             let checked = query::Definition::unique(fields.as_slice());
             checked.map_err(|error| Problem::body(format!("/unique/{i}"), error.detail))?;
         }
+        schemas::check(self.schema.as_ref())?;
         self.check_personal()
     }
 
@@ -398,6 +425,12 @@ impl CollectionSettings {
             }
             None => {}
         }
+        if let Some(expires) = &self.expires
+            && let Some((name, _)) = is_within(&path("/expires".to_owned(), expires)?)
+        {
+            let detail = format!("{expires} can't be read when it is due: {name} is personal");
+            return Err(Problem::body("/expires", detail));
+        }
         for (i, index) in self.indexes.iter().enumerate() {
             for (j, field) in index.fields.iter().enumerate() {
                 let pointer = format!("/indexes/{i}/fields/{j}/field");
@@ -424,21 +457,23 @@ impl From<CollectionSettings> for CollectionConfig {
             fields: settings.fields.into_iter().map(|(name, one)| (name, one.into())).collect(),
             subject: settings.subject,
             unique: settings.unique.iter().map(|fields| fields.as_slice().to_vec()).collect(),
-            schema: None,
-            expires: None,
+            schema: settings.schema,
+            expires: settings.expires,
         }
     }
 }
 
 impl From<Field> for projects::FieldConfig {
     fn from(field: Field) -> Self {
-        Self { read: field.read, write: field.write, personal: field.personal, references: None }
+        let Field { read, write, personal, references } = field;
+        Self { read, write, personal, references }
     }
 }
 
 impl From<&projects::FieldConfig> for Field {
     fn from(field: &projects::FieldConfig) -> Self {
-        Self { read: field.read.clone(), write: field.write.clone(), personal: field.personal }
+        let projects::FieldConfig { read, write, personal, references } = field.clone();
+        Self { read, write, personal, references }
     }
 }
 

@@ -21,7 +21,7 @@ use crate::body::{self, JSON, MERGE_PATCH};
 use crate::call::Call;
 use crate::caller::Scope;
 use crate::condition;
-use crate::document::picked;
+use crate::document::{picked, write_expanded};
 use crate::error::{Code, Problem};
 use crate::recording;
 
@@ -45,6 +45,10 @@ pub(crate) struct DocumentBody {
     position: String,
     /// The JSON object that clients keep.
     data: HashMap<String, Value>,
+    /// What it refers to, by field, where `expand` asked for it: a document, or a list of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    expanded: Option<HashMap<String, Value>>,
 }
 
 /// Creates a document. Its body is the document's data; the server chooses the id, unless `id` is
@@ -85,6 +89,8 @@ pub(crate) async fn create(mut call: Call) -> Answer {
         ("asOf" = Option<String>, Query, description = "A position or an RFC 3339 time."),
         ("fields" = Option<String>, Query, description = "Only these fields of the data, with \
             commas between them: nested ones with dots."),
+        ("expand" = Option<String>, Query, description = "Fields with references to follow, with \
+            commas between them: `author,room.owner`."),
         ("If-None-Match" = Option<String>, Header, description = "Versions that the client has."),
     ),
     responses(
@@ -95,8 +101,9 @@ pub(crate) async fn create(mut call: Call) -> Answer {
 pub(crate) async fn get(call: Call) -> Answer {
     let scope = call.reading_by_rules().await?;
     let (collection, id) = (call.collection()?, call.document()?);
-    let query = call.query(&["asOf", "fields"])?;
+    let query = call.query(&["asOf", "fields", "expand"])?;
     let (as_of, selection) = (query.as_of()?, query.selection()?);
+    let expand = query.expand(&scope.live, &collection)?;
     let engine = &call.app.engine;
     let viewer = scope.viewer(&collection);
     let found = engine.document(&scope.project, &collection, &id, as_of).await?;
@@ -119,6 +126,14 @@ pub(crate) async fn get(call: Call) -> Answer {
         return Err(Reason::Denied.into());
     }
     let document = document.ok_or(Reason::DocumentNotFound(collection, id))?;
+    if let Some(expand) = expand {
+        // No version tells of what it refers to.
+        let expanded = scope.expand(&call, std::slice::from_ref(&document), &expand, as_of).await?;
+        let mut body = Vec::new();
+        let expanded = expanded.into_iter().next().unwrap_or_default();
+        write_expanded(&mut body, &picked(document, selection.as_ref()), &expanded);
+        return Ok(answer::json_bytes(StatusCode::OK, body));
+    }
     if condition::has_version(call.headers(), document.version)? {
         let mut response = HttpResponse::new(StatusCode::NOT_MODIFIED);
         response.headers_mut().insert(header::ETAG, condition::etag(document.version));

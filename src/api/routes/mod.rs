@@ -16,6 +16,7 @@ pub(crate) mod people;
 pub(crate) mod projects;
 pub(crate) mod queries;
 pub(crate) mod rules;
+pub(crate) mod schemas;
 pub(crate) mod sign_in;
 pub(crate) mod signing_keys;
 pub(crate) mod status;
@@ -138,7 +139,7 @@ impl Route {
 
     /// Whether it only asks, though it has a body: what it asks may be too long for a path.
     fn is_question(&self) -> bool {
-        self.pattern.ends_with("/query")
+        ["/query", "/schema/check"].iter().any(|end| self.pattern.ends_with(end))
     }
 }
 
@@ -159,19 +160,19 @@ macro_rules! routes {
 
 routes! {
     GET "/v1/projects/{project}/collections/{collection}/documents/{id}" Project documents::get,
-        [DocumentNotFound HistoryTrimmed];
+        [DocumentNotFound HistoryTrimmed QueryTooLarge];
     PUT "/v1/projects/{project}/collections/{collection}/documents/{id}" Project documents::put,
         [VersionMismatch DocumentTooLarge TooDeep SubjectMissing SubjectErased
-        NotUnique NotIndexable IndexNotBuilt];
+        SchemaMismatch NotUnique NotIndexable IndexNotBuilt];
     PATCH "/v1/projects/{project}/collections/{collection}/documents/{id}" Project
         documents::patch,
         [DocumentNotFound VersionMismatch DocumentTooLarge TooDeep SubjectMissing SubjectErased
-        NotUnique NotIndexable IndexNotBuilt];
+        SchemaMismatch NotUnique NotIndexable IndexNotBuilt];
     DELETE "/v1/projects/{project}/collections/{collection}/documents/{id}" Project
         documents::delete, [DocumentNotFound VersionMismatch];
     POST "/v1/projects/{project}/collections/{collection}/documents" Project documents::create,
-        [DocumentExists DocumentTooLarge TooDeep SubjectMissing SubjectErased NotUnique NotIndexable
-        IndexNotBuilt];
+        [DocumentExists DocumentTooLarge TooDeep SubjectMissing SubjectErased SchemaMismatch
+        NotUnique NotIndexable IndexNotBuilt];
     GET "/v1/projects/{project}/collections/{collection}/documents" Project queries::list,
         [HistoryTrimmed QueryTooLarge];
     POST "/v1/projects/{project}/collections/{collection}/query" Project queries::query,
@@ -180,11 +181,11 @@ routes! {
         history::list, [DocumentNotFound];
     POST "/v1/projects/{project}/collections/{collection}/documents/{id}/restore" Project
         history::restore,
-        [VersionNotFound VersionWasDeletion VersionMismatch SubjectMissing SubjectErased NotUnique
-        NotIndexable IndexNotBuilt];
+        [VersionNotFound VersionWasDeletion VersionMismatch SubjectMissing SubjectErased
+        SchemaMismatch NotUnique NotIndexable IndexNotBuilt];
     POST "/v1/projects/{project}/commit" Project commit::commit,
         [DocumentNotFound DocumentExists VersionMismatch DocumentTooLarge TooDeep SubjectMissing
-        SubjectErased NotUnique NotIndexable IndexNotBuilt];
+        SubjectErased SchemaMismatch NotUnique NotIndexable IndexNotBuilt];
     GET "/v1/projects/{project}/events" Project events::list,
         [HistoryTrimmed];
     GET "/v1/projects/{project}/collections" Project collections::list, [];
@@ -194,6 +195,8 @@ routes! {
     DELETE "/v1/projects/{project}/collections/{collection}" Project collections::delete,
         [CollectionNotFound];
     GET "/v1/projects/{project}/collections/{collection}/indexes" Project indexes::list, [];
+    POST "/v1/projects/{project}/collections/{collection}/schema/check" Project
+        schemas::try_schema, [];
     POST "/v1/projects/{project}/rules/try" Project rules::try_draft, [];
     GET "/v1/projects/{project}/realtime" Open websocket::connect,
         [InvalidId InvalidParameter Busy];

@@ -5,6 +5,7 @@ use actix_web::http::StatusCode;
 use domain::CollectionName;
 use engine::AsOf;
 use engine::access::Viewer;
+use engine::expand::{Expand, Expanded};
 use engine::queries::{By, From, OrderedPage, Paging, Wanted};
 use query::{Aggregate, Cursor, Filter, Group, Invalid, Order, Selection};
 use serde::{Deserialize, Serialize};
@@ -18,7 +19,7 @@ use crate::answer::{self, Answer};
 use crate::body::{self, JSON};
 use crate::call::{Call, Query, as_of_text, page_limit};
 use crate::caller::Scope;
-use crate::document::{picked, write_document, write_string, write_text};
+use crate::document::{picked, write_document, write_expanded, write_string, write_text};
 use crate::error::{Code, Problem};
 use crate::recording;
 
@@ -71,6 +72,10 @@ pub(crate) struct QueryBody {
     /// Only these fields of the data: nested ones with dots.
     #[serde(default)]
     fields: Option<Vec<String>>,
+    /// Fields with references to follow: `["author", "room.owner"]`.
+    #[serde(default)]
+    #[schema(max_items = 10)]
+    expand: Option<Vec<String>>,
     /// Whether to tell how many there are in all pages.
     #[serde(default)]
     count: bool,
@@ -129,6 +134,7 @@ struct Asked {
     cursor: Option<Cursor>,
     before: Option<Cursor>,
     selection: Option<Selection>,
+    expand: Option<Expand>,
     count: bool,
     as_of: Option<AsOf>,
     explain: bool,
@@ -200,6 +206,8 @@ impl Explanation {
             pattern = "^[A-Za-z0-9~-][A-Za-z0-9_.-]*$"),
         ("fields" = Option<String>, Query, description = "Only these fields of the data, with \
             commas between them: nested ones with dots."),
+        ("expand" = Option<String>, Query, description = "Fields with references to follow, with \
+            commas between them: `author,room.owner`."),
         ("count" = Option<bool>, Query, description = "Whether to tell how many there are in all \
             pages."),
         ("explain" = Option<bool>, Query, description = "Whether to tell how the documents were \
@@ -212,8 +220,10 @@ pub(crate) async fn list(call: Call) -> Answer {
     let scope = call.reading_by_rules().await?;
     let collection = call.collection()?;
     let viewer = scope.list_viewer(&collection)?;
-    let known =
-        ["where", "orderBy", "limit", "cursor", "before", "fields", "count", "explain", "asOf"];
+    let known = [
+        "where", "orderBy", "limit", "cursor", "before", "fields", "expand", "count", "explain",
+        "asOf",
+    ];
     let query = call.query(&known)?;
     let filter = query.get("where").map(Filter::parse).transpose();
     let order = order_parameter(&query)?.unwrap_or_default();
@@ -227,6 +237,7 @@ pub(crate) async fn list(call: Call) -> Answer {
         cursor: cursor("cursor")?,
         before: cursor("before")?,
         selection: query.selection()?,
+        expand: query.expand(&scope.live, &collection)?,
         count: query.is("count")?,
         explain: query.is("explain")?,
         as_of: query.as_of()?,
@@ -266,6 +277,7 @@ pub(crate) async fn query(mut call: Call) -> Answer {
             ("cursor", body.cursor.is_some()),
             ("before", body.before.is_some()),
             ("fields", body.fields.is_some()),
+            ("expand", body.expand.is_some()),
             ("count", body.count),
             ("explain", body.explain),
         ];
@@ -288,6 +300,11 @@ pub(crate) async fn query(mut call: Call) -> Answer {
         cursor.map_err(|error| Problem::body(place, error.to_string()))
     };
     let names = |names: &Vec<String>| Selection::of(names.iter().map(String::as_str));
+    let expand = body.expand.as_ref().map(|ways| {
+        let ways = ways.iter().map(String::as_str);
+        let expand = Expand::of(&scope.live, &collection, ways);
+        expand.map_err(|error| Problem::body(format!("/expand/{}", error.index), error.detail))
+    });
     let limit = page_limit(body.limit, call.app.options.page_max);
     let asked = Asked {
         filter,
@@ -295,6 +312,7 @@ pub(crate) async fn query(mut call: Call) -> Answer {
         cursor: cursor(&body.cursor, "/cursor")?,
         before: cursor(&body.before, "/before")?,
         selection: body.fields.as_ref().map(names).transpose().map_err(at("/fields"))?,
+        expand: expand.transpose()?,
         count: body.count,
         explain: body.explain,
         as_of,
@@ -333,7 +351,8 @@ async fn page(
     asked: Asked,
 ) -> Answer {
     let engine = &call.app.engine;
-    let Asked { filter, order, limit, cursor, before, selection, count, as_of, explain } = asked;
+    let Asked { filter, order, limit, cursor, before, selection, .. } = asked;
+    let Asked { expand, count, as_of, explain, .. } = asked;
     if explain && !viewer.is_past_rules() {
         // It counts what is hidden, too.
         return Err(Problem::new(Code::Forbidden, "only a secret key may ask for an explanation"));
@@ -349,18 +368,29 @@ async fn page(
     if as_of.is_none() {
         recording::list(call, scope, collection, &page);
     }
-    Ok(answered(page, &order, selection.as_ref(), explain))
+    let expanded = match &expand {
+        Some(expand) => Some(scope.expand(call, &page.documents, expand, as_of).await?),
+        None => None,
+    };
+    Ok(answered(page, &order, selection.as_ref(), (expanded, explain)))
 }
 
 fn answered(
     page: OrderedPage,
     order: &Order,
     selection: Option<&Selection>,
-    explain: bool,
+    (expanded, explain): (Option<Vec<Expanded>>, bool),
 ) -> HttpResponse {
     let mut body = vec![b'{'];
-    let documents = page.documents.into_iter().map(|document| picked(document, selection));
-    write_items(&mut body, "documents", documents, |out, one| write_document(out, &one));
+    let mut expanded = expanded.map(Vec::into_iter);
+    let documents = page.documents.into_iter().map(|document| {
+        let expanded = expanded.as_mut().map(|all| all.next().unwrap_or_default());
+        (picked(document, selection), expanded)
+    });
+    write_items(&mut body, "documents", documents, |out, (one, expanded)| match expanded {
+        Some(expanded) => write_expanded(out, &one, &expanded),
+        None => write_document(out, &one),
+    });
     for (name, cursor) in [("cursor", page.next), ("previous", page.previous)] {
         body.push(b',');
         write_string(&mut body, name);

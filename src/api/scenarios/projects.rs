@@ -72,7 +72,7 @@ async fn collections_are_configured_or_merely_used() {
         ("PUT", "collections/a", "{}", 201, ""),
         ("PUT", "collections/a", r#"{"rules":{"write":"true"}}"#, 400, "invalid-body"),
         ("PUT", "collections/a", r#"{"indexes":[{"fields":[]}]}"#, 400, "invalid-body"),
-        ("PUT", "collections/a", r#"{"schema":{}}"#, 400, "invalid-body"),
+        ("PUT", "collections/a", r#"{"shape":{}}"#, 400, "invalid-body"),
         ("PUT", "collections/_a", "{}", 400, "invalid-id"),
         ("POST", "collections/c/documents", "{}", 201, ""),
         ("GET", "collections/none", "", 404, "collection-not-found"),

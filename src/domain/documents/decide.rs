@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::change::Changes;
 use super::events;
 use super::merge::merge_patch;
+use super::shape::{Shapeless, Shapes};
 use super::state::{DocumentState, Live};
 use super::transform::{self, Transform};
 use super::write::{ExpectedVersion, Op, ReadCheck, Write};
@@ -44,6 +45,20 @@ pub fn decide(
     limits: json::Limits,
     now: Timestamp,
 ) -> Result<Vec<NewEvent>, Rejected> {
+    decide_shaped(states, writes, reads, limits, now, &Shapeless)
+}
+
+/// As [`decide`], for collections that say what their documents are like.
+///
+/// Errors also with the first document that would not be so.
+pub fn decide_shaped(
+    states: &mut States,
+    writes: &[Write],
+    reads: &[ReadCheck],
+    limits: json::Limits,
+    now: Timestamp,
+    shapes: &dyn Shapes,
+) -> Result<Vec<NewEvent>, Rejected> {
     for (index, read) in reads.iter().enumerate() {
         check_read(states, read)
             .map_err(|reason| Rejected { reason, part: Some(Part::Read(index)) })?;
@@ -52,7 +67,7 @@ pub fn decide(
     for (index, write) in writes.iter().enumerate() {
         let key = (write.collection.clone(), write.id.clone());
         let state = states.entry(key).or_default();
-        let event = decide_write(state, write, limits, now)
+        let event = decide_write(state, write, limits, now, shapes)
             .map_err(|reason| Rejected { reason, part: Some(Part::Write(index)) })?;
         // An event holds the document after and much of it before: a few small patches of a large
         // document make much more of the log than of the request.
@@ -96,6 +111,7 @@ fn decide_write(
     write: &Write,
     limits: json::Limits,
     now: Timestamp,
+    shapes: &dyn Shapes,
 ) -> Result<NewEvent, Reason> {
     check_expected(state, write.expected)?;
     let stream = StreamId::document(&write.collection, &write.id);
@@ -111,7 +127,10 @@ fn decide_write(
             return Err(Reason::DocumentExists { actual: state.version });
         }
         (Op::Create(data) | Op::Replace(data), None) => {
-            let data = given(data)?;
+            let data = match shapes.filled(&write.collection, text(data)) {
+                Some(filled) => given(&checked(&Bytes::from(filled), limits)?)?,
+                None => given(data)?,
+            };
             (events::created(stream, next, &data, None), Some(made(now, &data)))
         }
         (Op::Restore { version, data }, None) => {
@@ -146,6 +165,9 @@ fn decide_write(
         // Nobody makes one of these within the other.
         (Op::Transform { .. }, _) => return Err(missing()),
     };
+    if let Some(live) = &live {
+        shapes.check(&write.collection, &live.data)?;
+    }
     *state = DocumentState { version: next, changed_at: now, live };
     Ok(event)
 }

@@ -15,6 +15,8 @@ use crate::sign_in::Config;
 const KEYS_MAX: usize = 100;
 /// The most collections that a project may configure.
 const COLLECTIONS_MAX: usize = 1_000;
+/// The most bytes of all schemas of collections together: they are held in memory.
+const SCHEMAS_BYTES_MAX: usize = 4 << 20;
 
 /// The most roles, and the most groups.
 const ROLES_MAX: usize = 500;
@@ -147,6 +149,11 @@ pub fn decide(state: &ProjectState, command: &ProjectCommand) -> Result<NewEvent
                 within("collections", state.collections.len(), COLLECTIONS_MAX)?;
             }
             check_indexes(state, &collection, &config)?;
+            let others = state.collections.iter().filter(|(name, _)| **name != collection);
+            let schemas = others.map(|(_, other)| &other.config).chain([&*config]);
+            let schemas = schemas.filter_map(|config| config.schema.as_ref());
+            let bytes = schemas.map(|one| serde_json::to_vec(one).map_or(0, |text| text.len()));
+            within("bytes of schemas", bytes.sum(), SCHEMAS_BYTES_MAX)?;
             ProjectEvent::CollectionConfigured { collection, config }
         }
         ProjectCommand::DeleteCollection { collection } => {

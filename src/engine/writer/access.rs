@@ -8,7 +8,7 @@ use access::{Operation, Request, Rules, Unwritable, Verdict};
 use bytes::Bytes;
 use domain::access::Auth;
 use domain::command::Context;
-use domain::documents::{self, DocumentState, Key, ReadCheck, States, Write};
+use domain::documents::{self, DocumentState, Filling, Key, ReadCheck, Shapes, States, Write};
 use domain::path::Path;
 use domain::rejected::{Part, Reason};
 use domain::{NewEvent, ProjectId, Rejected, Timestamp};
@@ -46,7 +46,7 @@ impl Writer {
         context: &Context,
         auth: Option<&Auth>,
         states: &mut States,
-        (writes, reads): (&[Write], &[ReadCheck]),
+        (writes, reads, shapes): (&[Write], &[ReadCheck], &dyn Shapes),
     ) -> Result<Vec<NewEvent>, Error> {
         let (project, now) = (&context.project, draft.now);
         for (index, read) in reads.iter().enumerate() {
@@ -79,7 +79,11 @@ impl Writer {
                 now,
             };
             let one = std::slice::from_ref(write);
-            let events = match documents::decide(states, one, &[], self.limits, now) {
+            // Rules come first: who may not write it is not told what it should be like.
+            let filling = Filling(shapes);
+            let limits = self.limits;
+            let decided_one = documents::decide_shaped(states, one, &[], limits, now, &filling);
+            let events = match decided_one {
                 Ok(events) => events,
                 Err(Rejected { reason, part: _ }) => {
                     let may_read = self.ask(draft, project, &question).await?;
@@ -95,6 +99,9 @@ impl Writer {
             question.after = Some(&after).filter(|after| after.live.is_some());
             let asked = self.ask(draft, project, &question).await?;
             asked.map_err(|reason| refused(reason, part))?;
+            if let Some(live) = &after.live {
+                shapes.check(&key.0, &live.data).map_err(|reason| refused(reason, part))?;
+            }
             bytes += events.iter().map(|event| event.data.len()).sum::<usize>();
             if bytes > documents::COMMIT_BYTES_MAX {
                 let bytes_max = documents::COMMIT_BYTES_MAX;

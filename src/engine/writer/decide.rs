@@ -6,7 +6,7 @@ use std::collections::hash_map::Entry;
 use domain::access::Access;
 use domain::command::{Body, Command, Context, Imported, event_id_for_key};
 use domain::documents::{
-    self, DocumentState, ExpectedVersion, Key, Live, ReadCheck, States, Write,
+    self, DocumentState, ExpectedVersion, Key, Live, ReadCheck, Shapeless, Shapes, States, Write,
 };
 use domain::projects::{self, ProjectCommand, ProjectEvent, ProjectState};
 use domain::rejected::Reason;
@@ -155,14 +155,20 @@ impl Writer {
             }
         }
         let to_be_indexed = self.to_be_indexed(draft, &context.project, writes, &states);
+        let compiled = draft.compiled(&context.project, self.catalog.project(&context.project));
+        let shapes: &dyn Shapes = match &compiled {
+            Some(project) => &**project,
+            None => &Shapeless,
+        };
         let before = self.to_be_sealed(draft, &context.project, writes, &states);
         let decided: Vec<NewEvent> = match &context.access {
             Access::PastRules => {
-                documents::decide(&mut states, writes, reads, self.limits, draft.now)
+                let (limits, now) = (self.limits, draft.now);
+                documents::decide_shaped(&mut states, writes, reads, limits, now, shapes)
                     .map_err(Error::Rejected)?
             }
             Access::ByRules(auth) => {
-                let asked = (writes, reads);
+                let asked = (writes, reads, shapes);
                 self.decide_by_rules(draft, context, auth.as_deref(), &mut states, asked).await?
             }
         };

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use domain::command::Context;
 use domain::documents::{DocumentState, Key, States};
@@ -12,6 +13,7 @@ use domain::{Event, NewEvent, ProjectId, Timestamp, TransactionPart, UserId};
 use uuid::Uuid;
 
 use super::indexes::Claims;
+use crate::catalog::Project;
 use crate::error::Error;
 
 /// What was decided for one command.
@@ -34,6 +36,8 @@ pub(crate) struct Draft {
     pub(crate) bytes: usize,
     documents: HashMap<ProjectId, States>,
     projects: HashMap<ProjectId, ProjectState>,
+    /// Projects that were configured in this very batch, compiled.
+    compiled: HashMap<ProjectId, Arc<Project>>,
     users: HashMap<(ProjectId, UserId), UserState>,
     /// Whose each way in is that the batch gave or took.
     identities: HashMap<(ProjectId, IdentityKey), Option<UserId>>,
@@ -51,6 +55,7 @@ impl Draft {
             bytes: 0,
             documents: HashMap::new(),
             projects: HashMap::new(),
+            compiled: HashMap::new(),
             users: HashMap::new(),
             identities: HashMap::new(),
             keyed: HashMap::new(),
@@ -85,7 +90,20 @@ impl Draft {
         self.documents.entry(project.clone()).or_default().extend(states);
     }
 
+    /// The project as the batch so far has it; `live` is as it was before.
+    pub(crate) fn compiled(
+        &mut self,
+        id: &ProjectId,
+        live: Option<Arc<Project>>,
+    ) -> Option<Arc<Project>> {
+        let Some(state) = self.projects.get(id) else { return live };
+        let compiled = self.compiled.entry(id.clone());
+        let compile = || Arc::new(Project::new(state.clone(), live.as_deref()));
+        Some(Arc::clone(compiled.or_insert_with(compile)))
+    }
+
     pub(crate) fn put_project(&mut self, id: &ProjectId, state: ProjectState) {
+        self.compiled.remove(id);
         self.projects.insert(id.clone(), state);
     }
 

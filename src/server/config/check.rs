@@ -18,6 +18,8 @@ const PAGE_MAX: std::ops::RangeInclusive<usize> = 1..=10_000;
 /// A node repeats keyed writes for as long as a client waits, and another node may be slow to read
 /// what the first try has left in the log.
 const SHARED_IDEMPOTENCY_S_MIN: u64 = 60;
+/// They go to the writer in between of what clients send.
+const EXPIRY_BATCH: std::ops::RangeInclusive<usize> = 1..=10_000;
 /// What the store's journal takes at the least.
 const JOURNAL_BYTES_MIN: u64 = 64 << 20;
 
@@ -49,6 +51,7 @@ fn not_zero(config: &Config) -> anyhow::Result<()> {
         ("engine.batch_commands_max", engine.batch_commands_max as u64),
         ("engine.query_documents_max", engine.query_documents_max as u64),
         ("engine.write_wait_s", engine.write_wait_s),
+        ("engine.expiry_interval_s", engine.expiry_interval_s),
         ("engine.document_bytes_max", engine.document_bytes_max as u64),
         ("engine.document_depth_max", engine.document_depth_max as u64),
         ("realtime.socket_subscriptions_max", realtime.socket_subscriptions_max as u64),
@@ -199,6 +202,7 @@ fn engine(config: &Config) -> anyhow::Result<()> {
         "`engine.idempotency_s` must be at most 86400: keys are kept for a day"
     );
     let engine = &config.engine;
+    in_range("engine.expiry_batch", engine.expiry_batch, &EXPIRY_BATCH)?;
     let most = Limits::DOCUMENT;
     ensure!(
         engine.document_bytes_max <= most.bytes_max,

@@ -213,6 +213,11 @@ pub(crate) struct Engine {
     pub(crate) query_documents_max: usize,
     /// How long an idempotency key is remembered.
     pub(crate) idempotency_s: u64,
+    /// How often documents are deleted whose time has been, by the field that their collection
+    /// names for it.
+    pub(crate) expiry_interval_s: u64,
+    /// How many of those are deleted at a time, of one collection.
+    pub(crate) expiry_batch: usize,
     /// The largest document, without white space.
     pub(crate) document_bytes_max: usize,
     /// How deep a document may nest.

@@ -1,0 +1,211 @@
+//! Documents as the validator looks at them: every look is counted, and once there were too many,
+//! nothing more is shown, so that a check ends soon whatever the schema asks.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+
+use jsonschema::JsonType;
+use jsonschema::json::{Array, Json, NodeIdentity, Object, cmp, unique};
+use serde_json::{Map, Value, map};
+
+thread_local! {
+    /// Steps left and steps taken for 64 bytes of text, of the check that runs on this thread. The
+    /// validator makes some nodes out of nothing, so they can't bring their meter along.
+    static METER: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
+}
+
+/// Runs a check that may take so many steps. Also tells how many it took; `None` when they were
+/// not enough, and then the outcome means nothing.
+pub(crate) fn metered<T>(steps: u64, weight: u64, run: impl FnOnce() -> T) -> (T, Option<u64>) {
+    METER.set((steps, weight));
+    let outcome = run();
+    let (left, _) = METER.replace((0, 0));
+    (outcome, (left > 0).then(|| steps - left))
+}
+
+/// Whether there were so many steps left.
+fn take(steps: u64) -> bool {
+    let (left, weight) = METER.get();
+    let left = left.saturating_sub(steps);
+    METER.set((left, weight));
+    left > 0
+}
+
+/// What a text costs.
+fn text_steps(text: &str) -> u64 {
+    let (_, weight) = METER.get();
+    1 + (text.len() as u64).saturating_mul(weight) / 64
+}
+
+/// What a comparison costs at most.
+fn size(value: &Value) -> u64 {
+    1 + match value {
+        Value::Array(items) => items.iter().map(size).sum(),
+        Value::Object(fields) => fields.values().map(size).sum(),
+        Value::String(text) => text.len() as u64 / 64,
+        _ => 0,
+    }
+}
+
+/// JSON whose looks are counted.
+pub(crate) struct Metered;
+
+/// A value of a document.
+#[derive(Clone, Copy)]
+pub(crate) struct Node<'a>(pub(crate) &'a Value);
+
+/// The fields of an object.
+pub(crate) struct Fields<'a>(&'a Map<String, Value>);
+
+/// The elements of a list.
+pub(crate) struct Items<'a>(&'a [Value]);
+
+pub(crate) struct FieldsIter<'a>(map::Iter<'a>);
+
+pub(crate) struct ItemsIter<'a>(std::slice::Iter<'a, Value>);
+
+impl Json for Metered {
+    type Node<'a> = Node<'a>;
+    type PreparedKey = String;
+    type StringBuffer = Value;
+
+    fn prepare_key(key: &str) -> String {
+        key.to_owned()
+    }
+
+    fn with_string_node<T>(
+        buffer: &mut Value,
+        string: &str,
+        f: impl FnOnce(Self::Node<'_>) -> T,
+    ) -> T {
+        *buffer = Value::from(string);
+        f(Node(buffer))
+    }
+}
+
+impl<'a> jsonschema::json::Node<'a, Metered> for Node<'a> {
+    type Object = Fields<'a>;
+    type Array = Items<'a>;
+    type Number = &'a serde_json::Number;
+
+    fn as_object(&self) -> Option<Fields<'a>> {
+        take(1);
+        self.0.as_object().map(Fields)
+    }
+
+    fn as_array(&self) -> Option<Items<'a>> {
+        take(1);
+        self.0.as_array().map(|items| Items(items))
+    }
+
+    fn as_string(&self) -> Option<Cow<'a, str>> {
+        let text = self.0.as_str()?;
+        Some(Cow::Borrowed(if take(text_steps(text)) { text } else { "" }))
+    }
+
+    fn as_number(&self) -> Option<&'a serde_json::Number> {
+        take(1);
+        match self.0 {
+            Value::Number(number) => Some(number),
+            _ => None,
+        }
+    }
+
+    fn as_boolean(&self) -> Option<bool> {
+        take(1);
+        self.0.as_bool()
+    }
+
+    fn is_null(&self) -> bool {
+        take(1);
+        self.0.is_null()
+    }
+
+    fn is_number(&self) -> bool {
+        self.0.is_number()
+    }
+
+    fn json_type(&self) -> JsonType {
+        take(1);
+        match self.0 {
+            Value::Null => JsonType::Null,
+            Value::Bool(_) => JsonType::Boolean,
+            Value::Number(_) => JsonType::Number,
+            Value::String(_) => JsonType::String,
+            Value::Array(_) => JsonType::Array,
+            Value::Object(_) => JsonType::Object,
+        }
+    }
+
+    fn string_length(&self) -> Option<u64> {
+        let text = self.0.as_str()?;
+        take(1 + text.len() as u64 / 64);
+        Some(text.chars().count() as u64)
+    }
+
+    fn equals_value(&self, expected: &Value) -> bool {
+        take(size(expected)) && cmp::equal(self.0, expected)
+    }
+
+    /// What errors are made of: they don't say what was found, and keep no copies of it.
+    fn to_value(&self) -> Cow<'a, Value> {
+        Cow::Owned(Value::Null)
+    }
+
+    fn identity(&self) -> Option<NodeIdentity> {
+        Some(NodeIdentity::new(std::ptr::from_ref(self.0) as usize))
+    }
+}
+
+impl<'a> Object<'a, Metered> for Fields<'a> {
+    type Node = Node<'a>;
+    type MemberName = &'a str;
+    type MembersIter = FieldsIter<'a>;
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn get(&self, key: &String) -> Option<Node<'a>> {
+        if take(1) { self.0.get(key).map(Node) } else { None }
+    }
+
+    fn members(&self) -> FieldsIter<'a> {
+        FieldsIter(self.0.iter())
+    }
+}
+
+impl<'a> Iterator for FieldsIter<'a> {
+    type Item = (&'a str, Node<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (name, value) = self.0.next()?;
+        take(text_steps(name)).then_some((name.as_str(), Node(value)))
+    }
+}
+
+impl<'a> Array<'a, Metered> for Items<'a> {
+    type Node = Node<'a>;
+    type ElementsIter = ItemsIter<'a>;
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn elements(&self) -> ItemsIter<'a> {
+        ItemsIter(self.0.iter())
+    }
+
+    fn is_unique(&self) -> bool {
+        !take(self.0.iter().map(size).sum()) || unique::is_unique(self.0)
+    }
+}
+
+impl<'a> Iterator for ItemsIter<'a> {
+    type Item = Node<'a>;
+
+    fn next(&mut self) -> Option<Node<'a>> {
+        let value = self.0.next()?;
+        take(1).then_some(Node(value))
+    }
+}
