@@ -8,13 +8,14 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{Acquire, Release};
 
 use ::access::Rules;
-use domain::projects::{Key, ProjectEvent, ProjectState};
+use domain::projects::{ChannelPattern, Key, ProjectEvent, ProjectState};
 use domain::users::{Recent, Subject, UserEvent};
-use domain::{CollectionName, Event, KeyId, ProjectId, Timestamp};
+use domain::{ChannelName, CollectionName, Event, KeyId, ProjectId, Timestamp};
 use parking_lot::RwLock;
 use tokio::sync::broadcast;
 
 use crate::access;
+use crate::channels::{AllTerms, Terms};
 use crate::clock;
 use crate::personal::{ByCollection, Fields};
 
@@ -41,6 +42,7 @@ pub struct Project {
     /// Of the collections that have some.
     rules: HashMap<CollectionName, Arc<Rules>>,
     no_rules: Arc<Rules>,
+    channels: AllTerms,
     /// What is personal in documents.
     pub(crate) personal: Arc<ByCollection>,
 }
@@ -69,12 +71,21 @@ impl Project {
         let rules = rules.collect();
         let no_rules = earlier.map_or_else(Arc::default, |earlier| Arc::clone(&earlier.no_rules));
         let personal = Arc::new(Fields::of(&state));
-        Self { state, keys_by_hash, rules, no_rules, personal }
+        let channels = Terms::of_all(
+            &state.channels,
+            earlier.map(|earlier| (&earlier.state.channels, &earlier.channels)),
+        );
+        Self { state, keys_by_hash, rules, no_rules, channels, personal }
     }
 
     /// The rules of a collection; of one that was never configured, none.
     pub fn rules(&self, collection: &CollectionName) -> Arc<Rules> {
         Arc::clone(self.rules.get(collection).unwrap_or(&self.no_rules))
+    }
+
+    /// What holds for a channel, if anything was said of it.
+    pub fn channel(&self, name: &ChannelName) -> Option<&Arc<Terms>> {
+        ChannelPattern::find(&self.channels, name)
     }
 
     /// The key whose text has this SHA-256 (lower-case hex). The hash of an unguessable text is no

@@ -31,6 +31,11 @@ pub struct Metrics {
     pub(crate) hub_frames: IntCounter,
     pub(crate) socket_resync: IntCounter,
     pub(crate) subscriptions: IntGauge,
+    pub(crate) channels: IntGauge,
+    pub(crate) channel_messages: IntCounter,
+    pub(crate) channel_deliveries: IntCounter,
+    pub(crate) channel_missed: IntCounter,
+    pub(crate) channel_history_bytes: IntGauge,
 }
 
 impl Metrics {
@@ -81,6 +86,22 @@ impl Metrics {
                 "Times that a slow subscriber fell back to reading the log.",
             )?,
             subscriptions: make.gauge("subscriptions", "Live subscriptions.")?,
+            channels: make.gauge(
+                "channels",
+                "Channels in memory: somebody is in them, or they have history.",
+            )?,
+            channel_messages: make
+                .counter("channel_messages_total", "Messages published in channels here.")?,
+            channel_deliveries: make.counter(
+                "channel_deliveries_total",
+                "Messages of channels queued to subscribers as they came.",
+            )?,
+            channel_missed: make.counter(
+                "channel_missed_total",
+                "Messages of channels that slow subscribers were told they missed.",
+            )?,
+            channel_history_bytes: make
+                .gauge("channel_history_bytes", "Memory for the history of channels.")?,
         })
     }
 }

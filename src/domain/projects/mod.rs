@@ -8,9 +8,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use channels::{
-    ChannelConfig, ChannelHistory, ChannelPattern, ChannelRules, ChannelState,
-};
+pub use channels::{ChannelConfig, ChannelHistory, ChannelPattern, ChannelRules, ChannelState};
 pub use decide::{ProjectCommand, decide};
 pub(crate) use events::{COLLECTION_CONFIGURED, KEY_CREATED, schemas};
 pub use events::{ProjectEvent, event_types};
