@@ -81,7 +81,10 @@ impl JsonSchema for ChannelPattern {
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
             "type": "string",
-            "pattern": "^(\\*|[A-Za-z0-9-][A-Za-z0-9_.-]{0,127}|[A-Za-z0-9-][A-Za-z0-9_.-]{0,126}\\.\\*)$",
+            "pattern": concat!(
+                "^(\\*|[A-Za-z0-9-][A-Za-z0-9_.-]{0,127}",
+                "|[A-Za-z0-9-][A-Za-z0-9_.-]{0,126}\\.\\*)$",
+            ),
         })
     }
 }

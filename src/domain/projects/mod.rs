@@ -1,5 +1,5 @@
-//! A project's configuration: its name, keys, collections and channels; one stream, `project`, and one
-//! state.
+//! A project's configuration: its name, keys, collections and channels; one stream, `project`,
+//! and one state.
 
 mod channels;
 mod decide;

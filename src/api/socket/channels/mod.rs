@@ -18,9 +18,9 @@ use domain::rejected::Reason;
 use engine::Engine;
 use engine::channels::{Act, Channel, Draft, Inbox, Place, SubId, Terms, What};
 use engine::hub::Outgoing;
-use futures_util::StreamExt as _;
 use futures_util::future::{LocalBoxFuture, pending};
 use futures_util::stream::FuturesOrdered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use uuid::Uuid;
 
 pub(crate) use self::frames::entries;
@@ -36,7 +36,7 @@ use crate::routes::Need;
 
 /// What one connection may have said that is not sure yet.
 const PENDING_MAX: usize = 256;
-/// What is written to a socket before others get their turn.
+/// Deliveries that are written before others of the connection get their turn.
 const ROUND_MAX: usize = 64;
 /// The longest `ref`, in bytes.
 const REFERENCE_BYTES_MAX: usize = 64;
@@ -141,6 +141,9 @@ impl Channels {
         };
         self.write_what(delivery.sub, &delivery.what, outgoing);
         for _ in 1..ROUND_MAX {
+            if outgoing.room().now_or_never().is_none() {
+                break;
+            }
             let Some(delivery) = self.inbox.try_next() else { break };
             self.write_what(delivery.sub, &delivery.what, outgoing);
         }
