@@ -124,7 +124,7 @@ impl Bus for Topic {
             .partition(i32::try_from(partition).unwrap_or(i32::MAX))
             .key(&*key)
             .payload(&payload[..]);
-        producer.send(record).map_err(|(error, _)| match error.rdkafka_error_code() {
+        producer.send(record).map_err(|error| match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::QueueFull) => {
                 Error::Full { partition: id, detail: error.to_string() }
             }
@@ -181,14 +181,9 @@ impl Producer {
         self.0.as_ref().and_then(|producer| producer.client().fatal_error())
     }
 
-    fn send<'a>(
-        &self,
-        record: BaseRecord<'a, str, [u8], Told>,
-    ) -> Result<(), (KafkaError, BaseRecord<'a, str, [u8], Told>)> {
-        match &self.0 {
-            Some(producer) => producer.send(record),
-            None => Err((KafkaError::Canceled, record)),
-        }
+    fn send(&self, record: BaseRecord<'_, str, [u8], Told>) -> Result<(), KafkaError> {
+        let producer = self.0.as_ref().ok_or(KafkaError::Canceled)?;
+        producer.send(record).map_err(|(error, _)| error)
     }
 }
 
