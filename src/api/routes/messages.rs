@@ -2,6 +2,8 @@
 
 use actix_web::http::StatusCode;
 use domain::Timestamp;
+use domain::access::Access;
+use domain::rejected::Reason;
 use engine::channels::{Act, Channel, Draft};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -69,6 +71,10 @@ pub(crate) async fn publish(mut call: Call) -> Answer {
     let scope = call.scope().await?;
     let name = call.channel()?;
     call.query(&[])?;
+    let has_rule = || scope.live.channel(&name).is_some_and(|terms| terms.may_publish());
+    if scope.principal.access() != Access::PastRules && !has_rule() {
+        return Err(Reason::Denied.into());
+    }
     let body = call.body(JSON).await?;
     let message: NewMessage<'_> = body::parse(&body)?;
     let engine = &call.app.engine;

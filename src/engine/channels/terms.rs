@@ -74,6 +74,11 @@ impl Terms {
         Self { rules, history, since: state.updated_at, floors: Mutex::default() }
     }
 
+    /// Whether there is anything that somebody may say who is not past the rules.
+    pub fn may_publish(&self) -> bool {
+        self.rules.has_rule(Operation::Create)
+    }
+
     /// What is kept of its messages.
     pub fn history(&self) -> Option<ChannelHistory> {
         self.history
