@@ -200,6 +200,16 @@ where
     Object::deserialize(deserializer).map(|Object(value)| value)
 }
 
+/// For a field that is a struct or `null`.
+pub(crate) fn maybe_object<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    let object: Option<Object<T>> = Option::deserialize(deserializer)?;
+    Ok(object.map(|Object(value)| value))
+}
+
 /// For a field that is a list of structs.
 pub(crate) fn objects<'de, T, D>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
@@ -216,6 +226,25 @@ where
 pub(crate) fn document(text: &[u8], limits: Limits) -> Result<Bytes, Problem> {
     let compact = json::compact_object(text, limits);
     compact.map(Bytes::from).map_err(|invalid| Problem::of_json(&invalid, "the document"))
+}
+
+/// What is said in a channel, or of somebody who is present there, as compact text.
+///
+/// Errors: `invalid-json`, `too-deep`, `message-too-large`, at `pointer`.
+pub(crate) fn message(
+    text: &[u8],
+    limits: Limits,
+    pointer: &'static str,
+) -> Result<Bytes, Problem> {
+    json::compact_value(text, limits).map(Bytes::from).map_err(|invalid| {
+        match invalid {
+            json::Invalid::TooLarge { .. } => {
+                Problem::new(Code::MessageTooLarge, format!("it {invalid}"))
+            }
+            invalid => Problem::of_json(&invalid, "it"),
+        }
+        .field(pointer)
+    })
 }
 
 /// A JSON Pointer (RFC 6901).

@@ -11,8 +11,10 @@ use compact_str::CompactString;
 use domain::access::Access;
 use domain::command::{self, Command, Context, IDEMPOTENCY_KEY_BYTES_MAX, Idempotency};
 use domain::ids::InvalidId;
+use domain::projects::ChannelPattern;
 use domain::{
-    Actor, CollectionName, DocumentId, KeyId, Position, ProjectId, SessionId, Timestamp, UserId,
+    Actor, ChannelName, CollectionName, DocumentId, KeyId, Position, ProjectId, SessionId,
+    Timestamp, UserId,
 };
 use engine::expand::Expand;
 use engine::{AsOf, Committed, Project};
@@ -78,6 +80,16 @@ impl Call {
     /// The second parameter of a path below `collections`.
     pub(crate) fn collection(&self) -> Result<CollectionName, Problem> {
         self.id(1, "collection", CollectionName::new)
+    }
+
+    /// The second parameter of a path below `channels`, where it is one channel.
+    pub(crate) fn channel(&self) -> Result<ChannelName, Problem> {
+        self.id(1, "channel", ChannelName::new)
+    }
+
+    /// The second parameter of a path below `channels`, where it may be many.
+    pub(crate) fn channels(&self) -> Result<ChannelPattern, Problem> {
+        self.id(1, "channel", ChannelPattern::new)
     }
 
     /// The third parameter of a path below `documents`.
@@ -192,6 +204,12 @@ impl Call {
     /// The query, which may have only `known` parameters, each once.
     pub(crate) fn query(&self, known: &[&'static str]) -> Result<Query, Problem> {
         Query::parse(self.request.query_string(), known)
+    }
+
+    /// Whether the query has a parameter of this name.
+    pub(crate) fn has_parameter(&self, name: &str) -> bool {
+        let query = self.request.query_string().as_bytes();
+        form_urlencoded::parse(query).any(|(found, _)| found == name)
     }
 
     /// The whole body, of one of these media types.

@@ -73,6 +73,7 @@ codes! {
     ProjectNotFound "project-not-found" 404 4404 None, "The project does not exist";
     KeyNotFound "key-not-found" 404 4404 None, "The key does not exist";
     CollectionNotFound "collection-not-found" 404 4404 None, "The collection does not exist";
+    ChannelNotFound "channel-not-found" 404 4404 None, "The channel is not configured";
     UserNotFound "user-not-found" 404 4404 None, "The user does not exist";
     SessionNotFound "session-not-found" 404 4404 None, "The session does not exist";
     FactorNotFound "factor-not-found" 404 4404 None, "The second factor does not exist";
@@ -93,6 +94,7 @@ codes! {
     TooMany "too-many" 409 4409 None, "The limit of their number is reached";
     HistoryTrimmed "history-trimmed" 410 4410 None, "The log no longer reaches back that far";
     DocumentTooLarge "document-too-large" 413 1009 None, "The document is too large";
+    MessageTooLarge "message-too-large" 413 1009 None, "The message is too large";
     CommitTooLarge "commit-too-large" 413 1009 None, "The commit is too large for the log";
     BodyTooLarge "body-too-large" 413 1009 None, "The body is too large";
     UnsupportedMediaType "unsupported-media-type" 415 4415 None, "The media type is not supported";

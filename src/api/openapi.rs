@@ -23,8 +23,9 @@ use crate::routes::auth::{
 };
 use crate::routes::users::{act, edit, list, personal};
 use crate::routes::{
-    Access, ROUTES, Route, cluster, collections, commit, documents, events, history, import,
-    indexes, keys, people, projects, queries, rules, schemas, sign_in, signing_keys, status,
+    Access, ROUTES, Route, channels, cluster, collections, commit, documents, events, history,
+    import, indexes, keys, messages, people, projects, queries, rules, schemas, sign_in,
+    signing_keys, status,
 };
 use crate::socket::{sse, websocket};
 
@@ -32,6 +33,9 @@ use crate::socket::{sse, websocket};
 const ID_PATTERN: &str = "^[A-Za-z0-9-][A-Za-z0-9_.-]{0,127}$";
 /// What the id of a signing key looks like: base64url.
 const SIGNING_KEY_PATTERN: &str = "^[A-Za-z0-9_-]{1,64}$";
+/// What the name of a channel looks like, or the beginning of several and a star.
+const CHANNEL_PATTERN: &str =
+    "^(\\*|[A-Za-z0-9-][A-Za-z0-9_.-]{0,127}|[A-Za-z0-9-][A-Za-z0-9_.-]{0,126}\\.\\*)$";
 /// What a position looks like; larger ones are read, too.
 const POSITION_PATTERN: &str = "^(0|[1-9][0-9]{0,8})-(0|[1-9][0-9]{0,17})$";
 /// The name of the only way to authenticate.
@@ -65,6 +69,12 @@ const BEARER: &str = "bearer";
         collections::delete,
         indexes::list,
         schemas::try_schema,
+        channels::put,
+        channels::list,
+        channels::get,
+        channels::delete,
+        messages::publish,
+        messages::present,
         rules::try_draft,
         documents::create,
         queries::list,
@@ -189,7 +199,9 @@ fn operation_mut<'a>(item: &'a mut PathItem, method: &Method) -> Option<&'a mut 
 /// Adds what follows from the route's kind.
 fn complete(operation: &mut Operation, route: &Route) {
     let has_body = operation.request_body.is_some();
-    let of_path = route.pattern.split(['{', '}']).skip(1).step_by(2).map(path_parameter);
+    let of_path = route.pattern.split(['{', '}']).skip(1).step_by(2);
+    let is_pattern = route.pattern.ends_with("/channels/{channel}");
+    let of_path = of_path.map(|name| path_parameter(name, is_pattern));
     let mut parameters: Vec<RefOr<Parameter>> = of_path.map(RefOr::T).collect();
     let own = operation.parameters.take().unwrap_or_default();
     parameters.extend(own.into_iter().filter(|one| !is_of_path(one)).map(without_null));
@@ -237,8 +249,12 @@ fn without_null(mut parameter: RefOr<Parameter>) -> RefOr<Parameter> {
     parameter
 }
 
-fn path_parameter(name: &str) -> Parameter {
-    let pattern = if name == "signingKey" { SIGNING_KEY_PATTERN } else { ID_PATTERN };
+fn path_parameter(name: &str, is_pattern: bool) -> Parameter {
+    let pattern = match name {
+        "signingKey" => SIGNING_KEY_PATTERN,
+        "channel" if is_pattern => CHANNEL_PATTERN,
+        _ => ID_PATTERN,
+    };
     let schema = ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern));
     ParameterBuilder::new()
         .name(name)

@@ -118,6 +118,10 @@ id! {
     CollectionName
 }
 id! {
+    /// A channel of a project: whoever is in it hears what is published there.
+    ChannelName
+}
+id! {
     /// One document within a collection.
     DocumentId
 }

@@ -53,6 +53,15 @@ pub enum Invalid {
 /// Checks that `text` is one JSON object within `limits`, without duplicate names, and takes the
 /// white space out.
 pub fn compact_object(text: &[u8], limits: Limits) -> Result<Vec<u8>, Invalid> {
+    compact(text, limits, true)
+}
+
+/// The same for any JSON value.
+pub fn compact_value(text: &[u8], limits: Limits) -> Result<Vec<u8>, Invalid> {
+    compact(text, limits, false)
+}
+
+fn compact(text: &[u8], limits: Limits, must_be_object: bool) -> Result<Vec<u8>, Invalid> {
     let first = text.iter().find(|b| !b.is_ascii_whitespace());
     // Depth first and by hand: the parser below recurses, so nothing deeper may reach it.
     check_depth(text, limits.depth_max)?;
@@ -62,7 +71,7 @@ pub fn compact_object(text: &[u8], limits: Limits) -> Result<Vec<u8>, Invalid> {
         .deserialize(&mut parser)
         .and_then(|()| parser.end())
         .map_err(|e| Invalid::Syntax(e.to_string()))?;
-    if first != Some(&b'{') {
+    if must_be_object && first != Some(&b'{') {
         return Err(Invalid::NotAnObject);
     }
     let compact = strip_whitespace(text.as_bytes());

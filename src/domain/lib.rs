@@ -25,7 +25,9 @@ pub mod writers;
 pub use actor::{Actor, InvalidActor};
 pub use command::Command;
 pub use event::{Event, EventType, NewEvent, Recorded, TransactionPart};
-pub use ids::{CollectionName, DocumentId, KeyId, ProjectId, SessionId, StreamId, UserId};
+pub use ids::{
+    ChannelName, CollectionName, DocumentId, KeyId, ProjectId, SessionId, StreamId, UserId,
+};
 pub use position::{InvalidPosition, Offset, PartitionId, Position, partition_of};
 pub use rejected::Rejected;
 pub use time::{InvalidTime, Timestamp};

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::documents::ExpectedVersion;
 use crate::ids::{CollectionName, DocumentId, KeyId, UserId};
 use crate::json;
+use crate::projects::ChannelPattern;
 
 /// The reason of a refusal, and which write of a commit it is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -43,6 +44,9 @@ pub enum Reason {
     /// The collection was never configured.
     #[error("the collection {0} is not configured")]
     CollectionNotFound(CollectionName),
+    /// Nothing was said of this channel, or of names that begin so.
+    #[error("the channel {0} is not configured")]
+    ChannelNotFound(ChannelPattern),
     /// A project may have only so many of something.
     #[error("the project has {limit} {what} already, which is the limit")]
     TooMany {

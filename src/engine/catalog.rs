@@ -10,14 +10,15 @@ use std::sync::atomic::Ordering::{Acquire, Release};
 use ::access::Rules;
 use bytes::Bytes;
 use domain::path::Path;
-use domain::projects::{CollectionState, Key, ProjectEvent, ProjectState};
+use domain::projects::{ChannelPattern, CollectionState, Key, ProjectEvent, ProjectState};
 use domain::users::{Recent, Subject, UserEvent};
-use domain::{CollectionName, Event, KeyId, ProjectId, Timestamp};
+use domain::{ChannelName, CollectionName, Event, KeyId, ProjectId, Timestamp};
 use parking_lot::RwLock;
 use query::Definition;
 use tokio::sync::broadcast;
 
 use crate::access;
+use crate::channels::{AllTerms, Terms};
 use crate::clock;
 use crate::expiry::{self, Agendas};
 use crate::personal::{ByCollection, Fields};
@@ -53,6 +54,7 @@ pub struct Project {
     indexes: HashMap<CollectionName, Arc<Indexes>>,
     /// Of the collections that have a schema.
     pub(crate) shapes: HashMap<CollectionName, Arc<Shape>>,
+    channels: AllTerms,
     /// What is personal in documents.
     pub(crate) personal: Arc<ByCollection>,
 }
@@ -85,7 +87,11 @@ impl Project {
         let no_rules = earlier.map_or_else(Arc::default, |earlier| Arc::clone(&earlier.no_rules));
         let personal = Arc::new(Fields::of(&state));
         let shapes = shapes::compile(&state, earlier);
-        Self { state, keys_by_hash, rules, no_rules, indexes, shapes, personal }
+        let channels = Terms::of_all(
+            &state.channels,
+            earlier.map(|earlier| (&earlier.state.channels, &earlier.channels)),
+        );
+        Self { state, keys_by_hash, rules, no_rules, indexes, shapes, channels, personal }
     }
 
     /// The indexes of a collection, if it has any.
@@ -96,6 +102,11 @@ impl Project {
     /// The rules of a collection; of one that was never configured, none.
     pub fn rules(&self, collection: &CollectionName) -> Arc<Rules> {
         Arc::clone(self.rules.get(collection).unwrap_or(&self.no_rules))
+    }
+
+    /// What holds for a channel, if anything was said of it.
+    pub fn channel(&self, name: &ChannelName) -> Option<&Arc<Terms>> {
+        ChannelPattern::find(&self.channels, name)
     }
 
     /// The key whose text has this SHA-256 (lower-case hex). The hash of an unguessable text is no

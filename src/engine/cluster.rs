@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use domain::command::{Body, Command};
 use eventlog::Membership;
+use eventlog::ephemeral::Bus;
 
 use crate::Engine;
 use crate::error::Error;
@@ -25,6 +26,8 @@ pub struct Cluster {
     pub membership: Arc<dyn Membership>,
     /// Carries commands to other nodes.
     pub peers: Arc<dyn Peers>,
+    /// Carries what channels say to all nodes.
+    pub ephemeral: Arc<dyn Bus>,
     /// Whether all other nodes are known to be stopped, so that tables may be replaced.
     pub is_alone: bool,
 }

@@ -4,6 +4,7 @@
 
 pub mod access;
 mod catalog;
+pub mod channels;
 mod clock;
 mod cluster;
 mod consumer;
@@ -38,6 +39,7 @@ use readmodel::Store;
 use tokio::task::JoinHandle;
 use vault::Sealer;
 
+use channels::Channels;
 use personal::Personal;
 
 pub use catalog::{Catalog, Notice, Project};
@@ -79,6 +81,8 @@ pub struct Options {
     pub expiry_batch: usize,
     /// Limits of live subscriptions.
     pub hub: hub::Options,
+    /// Limits of channels.
+    pub channels: channels::Options,
 }
 
 impl Default for Options {
@@ -95,6 +99,7 @@ impl Default for Options {
             expiry_interval: Duration::from_secs(5),
             expiry_batch: 500,
             hub: hub::Options::default(),
+            channels: channels::Options::default(),
         }
     }
 }
@@ -109,6 +114,7 @@ pub struct Engine {
     catalog: Arc<Catalog>,
     personal: Arc<Personal>,
     metrics: Arc<Metrics>,
+    channels: Arc<Channels>,
     cluster: Option<Cluster>,
     /// Why the tables can't be reached, where that is looked after.
     store_trouble: Arc<RwLock<Option<Unready>>>,
@@ -130,6 +136,11 @@ impl Engine {
     /// Seals and opens what is personal.
     pub fn sealer(&self) -> &Sealer {
         self.personal.sealer()
+    }
+
+    /// Broadcast and presence.
+    pub fn channels(&self) -> &Arc<Channels> {
+        &self.channels
     }
 
     /// The log below.
@@ -204,6 +215,7 @@ impl Engine {
     /// all the same.
     pub async fn stop(&self) -> Result<(), Error> {
         self.hand_over().await;
+        self.channels.stop().await;
         self.tasks.lock().drain(..).for_each(|task| task.abort());
         for partition in &self.partitions {
             partition.stop().await;
@@ -217,6 +229,7 @@ impl Drop for Engine {
     /// What is left running when a start fails half-way, or when nobody has stopped it.
     fn drop(&mut self) {
         self.tasks.lock().drain(..).for_each(|task| task.abort());
+        self.channels.close();
         self.partitions.iter().for_each(|partition| partition.abandon());
     }
 }

@@ -32,6 +32,11 @@ pub struct Metrics {
     pub(crate) socket_resync: IntCounter,
     pub(crate) live_refills: IntCounter,
     pub(crate) subscriptions: IntGauge,
+    pub(crate) channels: IntGauge,
+    pub(crate) channel_messages: IntCounter,
+    pub(crate) channel_deliveries: IntCounter,
+    pub(crate) channel_missed: IntCounter,
+    pub(crate) channel_history_bytes: IntGauge,
 }
 
 impl Metrics {
@@ -86,6 +91,22 @@ impl Metrics {
                 "Times that a live window or count asked the tables again.",
             )?,
             subscriptions: make.gauge("subscriptions", "Live subscriptions.")?,
+            channels: make.gauge(
+                "channels",
+                "Channels in memory: somebody is in them, or they have history.",
+            )?,
+            channel_messages: make
+                .counter("channel_messages_total", "Messages published in channels here.")?,
+            channel_deliveries: make.counter(
+                "channel_deliveries_total",
+                "Messages of channels queued to subscribers as they came.",
+            )?,
+            channel_missed: make.counter(
+                "channel_missed_total",
+                "Messages of channels that slow subscribers were told they missed.",
+            )?,
+            channel_history_bytes: make
+                .gauge("channel_history_bytes", "Memory for the history of channels.")?,
         })
     }
 }

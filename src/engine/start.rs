@@ -6,6 +6,7 @@ use std::sync::Arc;
 use domain::projects::ProjectState;
 use domain::users::Recent;
 use domain::{Offset, PartitionId, ProjectId, Timestamp};
+use eventlog::ephemeral::{self, Bus};
 use eventlog::{EventLog, ReadLimit};
 use parking_lot::Mutex;
 use readmodel::{Space, SpaceId, Store, documents as tables};
@@ -13,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use vault::Sealer;
 
 use crate::catalog::Catalog;
+use crate::channels::{Channels, PARTITIONS_ALONE};
 use crate::clock;
 use crate::cluster::Cluster;
 use crate::consumer::Consumer;
@@ -86,7 +88,17 @@ impl Engine {
     ) -> Result<Arc<Self>, Error> {
         let partitions = (0..parts.log.partition_count()).map(PartitionId);
         let catalog = Arc::new(Catalog::default());
+        let bus: Arc<dyn Bus> = match &parts.cluster {
+            Some(cluster) => Arc::clone(&cluster.ephemeral),
+            None => Arc::new(ephemeral::Memory::new(PARTITIONS_ALONE)),
+        };
         let mut engine = Self {
+            channels: Channels::new(
+                parts.options.channels.clone(),
+                bus,
+                Arc::clone(&catalog),
+                Arc::clone(&parts.metrics),
+            ),
             personal: Arc::new(Personal::new(parts.sealer, Arc::clone(&catalog))),
             catalog,
             projections: vec![parts.documents, parts.idempotency],
@@ -111,9 +123,11 @@ impl Engine {
             let watch = follow::watch_store(store, consumer, Arc::clone(&engine.store_trouble));
             engine.tasks.lock().push(tokio::spawn(watch));
         }
+        engine.channels.listen()?;
+        let care = tokio::spawn(Arc::clone(&engine.channels).care());
         let engine = Arc::new(engine);
         let expiry = tokio::spawn(expiry::run(Arc::downgrade(&engine)));
-        engine.tasks.lock().push(expiry);
+        engine.tasks.lock().extend([care, expiry]);
         Ok(engine)
     }
 

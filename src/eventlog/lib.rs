@@ -4,6 +4,7 @@
 
 pub mod conformance;
 pub mod embedded;
+pub mod ephemeral;
 mod error;
 #[cfg(feature = "kafka")]
 pub mod kafka;

@@ -21,7 +21,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use vault::ServerKeys;
 
-use crate::config::Config;
+use crate::config::{Channels, Config};
 
 pub(crate) use shared::table_options;
 pub(crate) use storage::TOPIC;
@@ -126,6 +126,7 @@ impl Node {
                     node: shared.node,
                     membership: Arc::clone(&shared.membership),
                     peers: Arc::clone(&peers) as _,
+                    ephemeral: shared.ephemeral,
                     is_alone,
                 };
                 let parts = engine::Parts {
@@ -267,6 +268,20 @@ pub(crate) fn options(config: &Config) -> engine::Options {
             snapshot_documents: realtime.snapshot_documents,
             live_bytes_max: realtime.live_bytes_max,
         },
+        channels: channels(&config.channels),
+    }
+}
+
+fn channels(config: &Channels) -> engine::channels::Options {
+    engine::channels::Options {
+        message_bytes_max: config.message_bytes_max,
+        publishes_per_second: config.publishes_per_second,
+        queue_messages_max: config.queue_messages_max,
+        queue_bytes_max: config.queue_bytes_max,
+        history_bytes_max: config.history_bytes_max,
+        present_max: config.present_max,
+        state_bytes_max: config.state_bytes_max,
+        node_silence_max: Duration::from_secs(config.node_silence_s),
     }
 }
 

@@ -2,6 +2,7 @@
 //! and speaks HTTP, WebSocket and SSE to it. One file per promise.
 
 mod backpressure;
+mod channels;
 mod corrupt_log;
 mod crash;
 mod documents;

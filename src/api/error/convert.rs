@@ -62,6 +62,7 @@ impl From<Reason> for Problem {
             Reason::ProjectExists => Self::new(Code::ProjectExists, text),
             Reason::KeyNotFound(_) => Self::new(Code::KeyNotFound, text),
             Reason::CollectionNotFound(_) => Self::new(Code::CollectionNotFound, text),
+            Reason::ChannelNotFound(_) => Self::new(Code::ChannelNotFound, text),
             Reason::TooMany { .. } => Self::new(Code::TooMany, text),
             Reason::SigningKeyExists => Self::new(Code::SigningKeyExists, text),
             Reason::SigningKeyNotFound(_) => Self::new(Code::SigningKeyNotFound, text),

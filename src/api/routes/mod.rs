@@ -2,6 +2,7 @@
 //! The router, the metrics and the OpenAPI document are all made from this list.
 
 pub(crate) mod auth;
+pub(crate) mod channels;
 pub(crate) mod cluster;
 pub(crate) mod collections;
 pub(crate) mod commit;
@@ -11,6 +12,7 @@ pub(crate) mod history;
 pub(crate) mod import;
 pub(crate) mod indexes;
 pub(crate) mod keys;
+pub(crate) mod messages;
 pub(crate) mod page;
 pub(crate) mod people;
 pub(crate) mod projects;
@@ -100,7 +102,10 @@ impl Route {
     pub(crate) fn is_keyed(&self) -> bool {
         let holds_token =
             self.pattern.ends_with("/impersonate") || self.pattern.ends_with("/{user}/link");
-        let is_write = self.is_write() && !self.pattern.ends_with("/rules/try");
+        // What leaves nothing in the log can't be found there again.
+        let leaves_nothing = ["/rules/try", "/messages"];
+        let is_write =
+            self.is_write() && !leaves_nothing.iter().any(|end| self.pattern.ends_with(end));
         is_write && !matches!(self.access, Access::Visitor | Access::User) && !holds_token
     }
 
@@ -115,7 +120,8 @@ impl Route {
         let first = segments.next().unwrap_or_default();
         let area = match first {
             "collections" if matches!(segments.nth(1), Some("documents" | "query")) => "documents",
-            "collections" | "rules" => "collections",
+            "channels" if segments.nth(1).is_some() => "documents",
+            "collections" | "channels" | "rules" => "collections",
             "commit" | "query" | "count" | "aggregate" | "realtime" => "documents",
             "users" | "roles" => "users",
             "sign-in" | "signing-keys" | "auth" => "sign-in",
@@ -197,6 +203,14 @@ routes! {
     GET "/v1/projects/{project}/collections/{collection}/indexes" Project indexes::list, [];
     POST "/v1/projects/{project}/collections/{collection}/schema/check" Project
         schemas::try_schema, [];
+    GET "/v1/projects/{project}/channels" Project channels::list, [];
+    GET "/v1/projects/{project}/channels/{channel}" Project channels::get, [ChannelNotFound];
+    PUT "/v1/projects/{project}/channels/{channel}" Project channels::put, [TooMany];
+    DELETE "/v1/projects/{project}/channels/{channel}" Project channels::delete,
+        [ChannelNotFound];
+    POST "/v1/projects/{project}/channels/{channel}/messages" Project messages::publish,
+        [MessageTooLarge TooDeep];
+    GET "/v1/projects/{project}/channels/{channel}/presence" Project messages::present, [];
     POST "/v1/projects/{project}/rules/try" Project rules::try_draft, [];
     GET "/v1/projects/{project}/realtime" Open websocket::connect,
         [InvalidId InvalidParameter Busy];

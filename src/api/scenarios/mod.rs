@@ -1,6 +1,7 @@
 //! The API over an engine in memory: one scenario per file, one row per request.
 
 mod access;
+mod channels;
 mod commits;
 mod configuration;
 mod cors;

@@ -73,10 +73,19 @@ impl Encoder for WebSocketFrames {
 
 /// An `error` message, about a subscription (its name as JSON) or the connection.
 pub(super) fn error_message(sub: Option<&str>, problem: &Problem, correlation_id: &str) -> Bytes {
+    error_about(sub.map(|sub| ("sub", sub)), problem, correlation_id)
+}
+
+/// The same about anything that has a name (as JSON).
+pub(super) fn error_about(
+    what: Option<(&str, &str)>,
+    problem: &Problem,
+    correlation_id: &str,
+) -> Bytes {
     let mut json = message();
     json.extend_from_slice(b"{\"op\":\"error\",");
-    if let Some(sub) = sub {
-        json.extend_from_slice(format!("\"sub\":{sub},").as_bytes());
+    if let Some((kind, name)) = what {
+        json.extend_from_slice(format!("\"{kind}\":{name},").as_bytes());
     }
     // The problem is an object: its own brace is open already.
     json.extend_from_slice(&problem.to_json(correlation_id)[1..]);

@@ -1,6 +1,7 @@
 //! Live subscriptions over WebSocket and Server-Sent Events: the wire side of the engine's hub.
 //! A connection owns its queue and its subscriptions; what to send and when is the hub's business.
 
+pub(crate) mod channels;
 mod frames;
 mod incoming;
 mod protocol;

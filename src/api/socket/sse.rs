@@ -15,7 +15,7 @@ use tokio::time::{Instant, interval_at};
 
 use super::frames::{SseFrames, sse_problem};
 use super::protocol::Asked;
-use super::{Frames, Seat, concerns};
+use super::{Frames, Seat, channels, concerns};
 use crate::answer::Answer;
 use crate::call::{Call, Query};
 use crate::caller::Scope;
@@ -23,16 +23,18 @@ use crate::error::{Code, Problem};
 use crate::routes::queries::{in_parameter, order_parameter};
 
 /// How long a browser waits before it connects again, in milliseconds.
-const RETRY_MS: u32 = 1_000;
+pub(super) const RETRY_MS: u32 = 1_000;
 
-/// Follows a collection or a document as an event stream.
+/// Follows a collection, a document or a channel as an event stream.
 #[utoipa::path(
     get,
     path = "/v1/projects/{project}/realtime/events",
     tag = "realtime",
     params(
         ("project" = String, Path, description = "The project's id."),
-        ("collection" = String, Query, description = "The collection to follow."),
+        ("collection" = Option<String>, Query, description = "The collection to follow."),
+        ("channel" = Option<String>, Query, description = "The channel to follow instead; then \
+            `from` and `Last-Event-ID` are its offsets."),
         ("id" = Option<String>, Query, description = "One document of it, instead of all."),
         ("where" = Option<String>, Query, description = "A filter as JSON: those that it holds \
             of, instead of all."),
@@ -52,8 +54,8 @@ const RETRY_MS: u32 = 1_000;
     responses(
         (
             status = 200,
-            description = "`snapshot`, `change`, `count`, `live` and `problem` events, without \
-                an end.",
+            description = "`snapshot`, `change`, `count`, `live` and `problem` events; of a channel \
+                `message`, `missed`, `live` and `problem`. Without an end.",
             content_type = "text/event-stream",
             body = String,
         ),
@@ -62,6 +64,9 @@ const RETRY_MS: u32 = 1_000;
 )]
 pub(crate) async fn follow(call: Call) -> Answer {
     let scope = call.scope().await?;
+    if call.has_parameter("channel") {
+        return channels::sse::follow(call, scope).await;
+    }
     let known = ["collection", "id", "where", "orderBy", "limit", "count", "from"];
     let query = call.query(&known)?;
     let target = asked_target(&query)?;

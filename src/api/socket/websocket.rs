@@ -11,6 +11,7 @@ use engine::access::Viewer;
 use engine::hub::{Interest, Outgoing, Start, Subscription, Target};
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::channels::{self, Channels};
 use super::frames::{self, WebSocketFrames};
 use super::incoming::{Incoming, Messages};
 use super::protocol::{self, Message};
@@ -51,6 +52,7 @@ pub(crate) async fn connect(call: Call) -> Answer {
         .message_body(body)
         .map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
     let messages = Messages::new(call.payload.into_stream());
+    let channels = Channels::new(&call.app.engine, call.correlation_id.as_str());
     let connection = Connection {
         app: call.app,
         correlation_id: call.correlation_id,
@@ -58,6 +60,7 @@ pub(crate) async fn connect(call: Call) -> Answer {
         scope: None,
         outgoing,
         subscriptions: HashMap::new(),
+        channels,
     };
     actix_web::rt::spawn(async move {
         connection.run(messages, header).await;
@@ -78,6 +81,7 @@ struct Connection {
     scope: Option<Scope>,
     outgoing: Rc<Outgoing>,
     subscriptions: HashMap<String, Live>,
+    channels: Channels,
 }
 
 /// One of them, and what it was begun with.
@@ -227,8 +231,11 @@ impl Connection {
                         if let Err(problem) = self.check() {
                             return Some(self.refuse(&problem));
                         }
-                        self.renew();
+                        self.renew().await;
                     }
+                }
+                event = self.channels.next(&self.outgoing) => {
+                    self.channels.write(event, &self.outgoing);
                 }
                 () = tokio::time::sleep(expiry) => {
                     if let Err(problem) = self.check() {
@@ -250,7 +257,7 @@ impl Connection {
 
     /// Lets every subscription show what may be seen now: one whose view has changed begins anew,
     /// and one that may see nothing any more ends.
-    fn renew(&mut self) {
+    async fn renew(&mut self) {
         let Some(scope) = &self.scope else { return };
         let changed = self.subscriptions.iter().filter_map(|(sub, live)| {
             let viewer = scope.viewer_of(&live.target);
@@ -264,6 +271,9 @@ impl Connection {
                 Ok(viewer) => self.follow(&sub, target, viewer, Start::Anew),
                 Err(problem) => self.send_error(Some(&frames::quoted(&sub)), &problem),
             }
+        }
+        if let Some(scope) = &self.scope {
+            self.channels.renew(scope, &self.outgoing).await;
         }
     }
 
@@ -282,6 +292,11 @@ impl Connection {
 
     async fn answer(&mut self, text: &[u8]) {
         let checked = domain::json::check_names(text).map_err(|invalid| invalid.to_string());
+        if checked.is_ok()
+            && let Some(message) = channels::read(text)
+        {
+            return self.answer_channels(message).await;
+        }
         let message = checked.and_then(|()| {
             serde_json::from_slice::<Message>(text).map_err(|error| error.to_string())
         });
@@ -293,11 +308,12 @@ impl Connection {
             }
             Ok(Message::Unsubscribe { sub }) => {
                 self.subscriptions.remove(&sub);
+                self.channels.end(&sub);
                 Ok(())
             }
             Ok(Message::Token { token }) => {
                 let entered = self.enter(&token).await;
-                self.renew();
+                self.renew().await;
                 entered.map_err(|problem| (None, problem))
             }
             Ok(Message::Hello { .. }) => {
@@ -317,6 +333,23 @@ impl Connection {
         target: Target,
         from: Option<domain::Position>,
     ) -> Result<(), Problem> {
+        self.check_free(sub)?;
+        let unauthorized = || Problem::new(Code::Unauthorized, "say hello first");
+        let viewer = self.scope.as_ref().ok_or_else(unauthorized)?.viewer_of(&target)?;
+        self.follow(sub, target, viewer, from.map_or(Start::Snapshot, Start::After));
+        Ok(())
+    }
+
+    async fn answer_channels(&mut self, message: channels::Received<'_>) {
+        let free = message.subscribes_as().map_or(Ok(()), |sub| self.check_free(sub));
+        let free = free.and_then(|()| self.check());
+        if let Some(scope) = &self.scope {
+            self.channels.answer(message, scope, free, &self.outgoing).await;
+        }
+    }
+
+    /// Whether whoever is there may begin one more subscription, of this name.
+    fn check_free(&mut self, sub: &str) -> Result<(), Problem> {
         self.check()?;
         self.subscriptions.retain(|_, live| !live.subscription.has_failed());
         let limit = self.app.options.socket_subscriptions_max;
@@ -324,16 +357,13 @@ impl Connection {
             let detail = format!("sub must have 1 to {} bytes", protocol::SUB_BYTES_MAX);
             return Err(Problem::new(Code::InvalidBody, detail));
         }
-        if self.subscriptions.contains_key(sub) {
+        if self.subscriptions.contains_key(sub) || self.channels.has(sub) {
             return Err(Problem::new(Code::InvalidBody, "a subscription of this name is open"));
         }
-        if self.subscriptions.len() >= limit {
+        if self.subscriptions.len() + self.channels.len() >= limit {
             let detail = format!("a connection may have at most {limit} subscriptions");
             return Err(Problem::new(Code::TooMany, detail));
         }
-        let unauthorized = || Problem::new(Code::Unauthorized, "say hello first");
-        let viewer = self.scope.as_ref().ok_or_else(unauthorized)?.viewer_of(&target)?;
-        self.follow(sub, target, viewer, from.map_or(Start::Snapshot, Start::After));
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::channels::{ChannelConfig, ChannelPattern};
 use super::events::ProjectEvent;
 use super::state::{CollectionConfig, KeyKind, People, ProjectState, SigningKey};
 use crate::event::NewEvent;
@@ -17,6 +18,8 @@ const KEYS_MAX: usize = 100;
 const COLLECTIONS_MAX: usize = 1_000;
 /// The most bytes of all schemas of collections together: they are held in memory.
 const SCHEMAS_BYTES_MAX: usize = 4 << 20;
+/// The most channels, or beginnings of their names, that a project may configure.
+const CHANNELS_MAX: usize = 1_000;
 
 /// The most roles, and the most groups.
 const ROLES_MAX: usize = 500;
@@ -112,6 +115,18 @@ pub enum ProjectCommand {
         /// Which.
         collection: CollectionName,
     },
+    /// Configure a channel, or all whose names begin so; replaces all of its configuration.
+    ConfigureChannel {
+        /// Which.
+        channel: ChannelPattern,
+        /// Its configuration.
+        config: ChannelConfig,
+    },
+    /// Take a channel's configuration back.
+    DeleteChannel {
+        /// Which.
+        channel: ChannelPattern,
+    },
 }
 
 /// Decides one command against the project's state.
@@ -161,6 +176,18 @@ pub fn decide(state: &ProjectState, command: &ProjectCommand) -> Result<NewEvent
                 return Err(Reason::CollectionNotFound(collection).into());
             }
             ProjectEvent::CollectionDeleted { collection }
+        }
+        ProjectCommand::ConfigureChannel { channel, config } => {
+            if !state.channels.contains_key(&channel) {
+                within("channels", state.channels.len(), CHANNELS_MAX)?;
+            }
+            ProjectEvent::ChannelConfigured { channel, config }
+        }
+        ProjectCommand::DeleteChannel { channel } => {
+            if !state.channels.contains_key(&channel) {
+                return Err(Reason::ChannelNotFound(channel).into());
+            }
+            ProjectEvent::ChannelDeleted { channel }
         }
         ProjectCommand::ConfigureSignIn { config } => ProjectEvent::SignInConfigured { config },
         ProjectCommand::ConfigurePeople { people } => {

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::channels::{ChannelConfig, ChannelPattern};
 use super::state::{CollectionConfig, KeyKind, People};
 use crate::event::{Event, EventType, NewEvent};
 use crate::ids::{CollectionName, KeyId, StreamId};
@@ -119,6 +120,22 @@ struct CollectionDeleted {
     collection: CollectionName,
 }
 
+/// Data of `channel.configured`.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+struct ChannelConfigured {
+    /// Which channel, or which beginning of names.
+    channel: ChannelPattern,
+    /// All of its configuration.
+    config: ChannelConfig,
+}
+
+/// Data of `channel.deleted`.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+struct ChannelDeleted {
+    /// Which channel, or which beginning of names.
+    channel: ChannelPattern,
+}
+
 /// What happened to a project's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs)] // the fields are those of the stored data, documented above
@@ -148,6 +165,10 @@ pub enum ProjectEvent {
     CollectionConfigured { collection: CollectionName, config: Box<CollectionConfig> },
     /// A collection's configuration was taken back.
     CollectionDeleted { collection: CollectionName },
+    /// A channel, or all whose names begin so, was configured, or configured anew.
+    ChannelConfigured { channel: ChannelPattern, config: ChannelConfig },
+    /// A channel's configuration was taken back.
+    ChannelDeleted { channel: ChannelPattern },
     /// It was said how people sign in.
     SignInConfigured { config: Box<Config> },
     /// Roles and groups were given.
@@ -165,6 +186,8 @@ pub(crate) const KEY_CREATED: EventType = EventType::known("key.created");
 const KEY_REVOKED: EventType = EventType::known("key.revoked");
 pub(crate) const COLLECTION_CONFIGURED: EventType = EventType::known("collection.configured");
 const COLLECTION_DELETED: EventType = EventType::known("collection.deleted");
+const CHANNEL_CONFIGURED: EventType = EventType::known("channel.configured");
+const CHANNEL_DELETED: EventType = EventType::known("channel.deleted");
 
 const KEY_ROTATED: EventType = EventType::known("key.rotated");
 const KEY_USED: EventType = EventType::known("key.used");
@@ -174,7 +197,7 @@ const SIGNING_KEY_ADDED: EventType = EventType::known("signing-key.added");
 const SIGNING_KEY_REMOVED: EventType = EventType::known("signing-key.removed");
 
 /// Every event type of this family.
-pub fn event_types() -> [EventType; 13] {
+pub fn event_types() -> [EventType; 15] {
     [
         CREATED,
         UPDATED,
@@ -185,6 +208,8 @@ pub fn event_types() -> [EventType; 13] {
         KEY_REVOKED,
         COLLECTION_CONFIGURED,
         COLLECTION_DELETED,
+        CHANNEL_CONFIGURED,
+        CHANNEL_DELETED,
         SIGN_IN_CONFIGURED,
         PEOPLE_CONFIGURED,
         SIGNING_KEY_ADDED,
@@ -228,6 +253,12 @@ impl ProjectEvent {
         } else if *kind == COLLECTION_DELETED {
             let CollectionDeleted { collection } = serde_json::from_slice(data)?;
             Self::CollectionDeleted { collection }
+        } else if *kind == CHANNEL_CONFIGURED {
+            let ChannelConfigured { channel, config } = serde_json::from_slice(data)?;
+            Self::ChannelConfigured { channel, config }
+        } else if *kind == CHANNEL_DELETED {
+            let ChannelDeleted { channel } = serde_json::from_slice(data)?;
+            Self::ChannelDeleted { channel }
         } else if *kind == SIGN_IN_CONFIGURED {
             let SignInConfigured { config } = serde_json::from_slice(data)?;
             Self::SignInConfigured { config: serde_json::from_value(Value::Object(config))? }
@@ -265,6 +296,12 @@ impl ProjectEvent {
             }
             Self::CollectionDeleted { collection } => {
                 (COLLECTION_DELETED, json(&CollectionDeleted { collection }))
+            }
+            Self::ChannelConfigured { channel, config } => {
+                (CHANNEL_CONFIGURED, json(&ChannelConfigured { channel, config }))
+            }
+            Self::ChannelDeleted { channel } => {
+                (CHANNEL_DELETED, json(&ChannelDeleted { channel }))
             }
             Self::SignInConfigured { config } => {
                 let config = serde_json::to_value(config).unwrap_or_default();
@@ -378,5 +415,14 @@ pub(crate) fn schemas() -> Vec<Published> {
             1,
             json!({"collection": "posts"}),
         ),
+        Published::current::<ChannelConfigured>(
+            CHANNEL_CONFIGURED,
+            1,
+            json!({"channel": "room.*", "config": {
+                "rules": {"join": "auth != null", "publish": "hasRole('speaker')"},
+                "history": {"messages": 100, "seconds": 60},
+            }}),
+        ),
+        Published::current::<ChannelDeleted>(CHANNEL_DELETED, 1, json!({"channel": "room.*"})),
     ]
 }

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::channels::{ChannelPattern, ChannelState};
 use super::events::ProjectEvent;
 use crate::event::Event;
 use crate::ids::{CollectionName, KeyId};
@@ -34,6 +35,9 @@ pub struct ProjectState {
     pub keys: BTreeMap<KeyId, Key>,
     /// Collections that were configured.
     pub collections: BTreeMap<CollectionName, CollectionState>,
+    /// Channels that were configured.
+    #[serde(default)]
+    pub channels: BTreeMap<ChannelPattern, ChannelState>,
     /// Fields that are or were personal, by collection: what was written then is sealed for good.
     #[serde(default)]
     pub personal_ever: BTreeMap<CollectionName, BTreeSet<String>>,
@@ -337,6 +341,16 @@ impl ProjectState {
             ProjectEvent::CollectionDeleted { collection } => {
                 self.access_changed_at = event.time;
                 self.collections.remove(&collection);
+            }
+            // What one may see of documents is the same as before.
+            ProjectEvent::ChannelConfigured { channel, config } => {
+                let created_at =
+                    self.channels.get(&channel).map_or(event.time, |old| old.created_at);
+                let state = ChannelState { config, created_at, updated_at: event.time };
+                self.channels.insert(channel, state);
+            }
+            ProjectEvent::ChannelDeleted { channel } => {
+                self.channels.remove(&channel);
             }
             ProjectEvent::SignInConfigured { config } => self.sign_in = *config,
             ProjectEvent::PeopleConfigured { people } => {

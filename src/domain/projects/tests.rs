@@ -84,6 +84,29 @@ fn configuring_anew_keeps_the_birthday() {
     assert_eq!(refused(&state, &delete), Reason::CollectionNotFound(collection));
 }
 
+fn channel(name: &str) -> ProjectCommand {
+    let config = r#"{"rules":{"join":"true"},"history":{"messages":10,"seconds":5}}"#;
+    ProjectCommand::ConfigureChannel {
+        channel: ChannelPattern::new(name).unwrap(),
+        config: serde_json::from_str(config).unwrap(),
+    }
+}
+
+#[test]
+fn channels_are_configured_and_taken_back() {
+    let room = ChannelPattern::new("room.*").unwrap();
+    let state = given(vec![create(), channel("room.*"), channel("room.*")]);
+    assert_eq!(state.channels[&room].created_at, Timestamp::from_micros(2));
+    assert_eq!(state.channels[&room].updated_at, Timestamp::from_micros(3));
+    let delete = ProjectCommand::DeleteChannel { channel: room.clone() };
+    let state = step(state, &delete);
+    assert_eq!(refused(&state, &delete), Reason::ChannelNotFound(room));
+    let state = (0..1_000).fold(state, |state, n| step(state, &channel(&format!("c{n}"))));
+    let limit = Reason::TooMany { what: "channels".into(), limit: 1_000 };
+    assert_eq!(refused(&state, &channel("one-more")), limit);
+    let _ = step(state, &channel("c0"));
+}
+
 #[test]
 fn the_state_survives_its_json() {
     let configure = ProjectCommand::ConfigureCollection {
@@ -93,7 +116,7 @@ fn the_state_survives_its_json() {
         )
         .unwrap(),
     };
-    let state = given(vec![create(), key("k1"), configure]);
+    let state = given(vec![create(), key("k1"), configure, channel("a.*")]);
     let json = serde_json::to_string(&state).unwrap();
     assert_eq!(serde_json::from_str::<ProjectState>(&json).unwrap(), state);
 }

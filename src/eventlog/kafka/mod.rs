@@ -5,6 +5,7 @@
 #[cfg(any(test, feature = "bench"))]
 pub mod bench;
 mod broker;
+pub mod ephemeral;
 mod fetch;
 mod group;
 mod health;

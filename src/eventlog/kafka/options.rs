@@ -61,6 +61,9 @@ pub struct Options {
     pub partitions: u32,
     /// What the brokers may take away. The topic's settings must say the same.
     pub retention: Retention,
+    /// After how long a segment ends: only whole ones are taken away. Where not given, as the
+    /// brokers have it.
+    pub segment: Option<Duration>,
     /// Copies of each partition when the topic is made. Where not given: 3, or as many as there are
     /// brokers.
     pub replication: Option<i16>,
@@ -93,6 +96,7 @@ impl fmt::Debug for Options {
             topic,
             partitions,
             retention,
+            segment,
             replication,
             min_insync,
             allow_single_replica,
@@ -108,6 +112,7 @@ impl fmt::Debug for Options {
             .field("topic", topic)
             .field("partitions", partitions)
             .field("retention", retention)
+            .field("segment", segment)
             .field("replication", replication)
             .field("min_insync", min_insync)
             .field("allow_single_replica", allow_single_replica)
@@ -130,6 +135,7 @@ impl Options {
             topic: topic.to_owned(),
             partitions,
             retention: Retention::default(),
+            segment: None,
             replication: None,
             min_insync: None,
             allow_single_replica: false,

@@ -84,7 +84,11 @@ fn settings(options: &Options) -> Vec<Setting> {
     let forever = |limit: Option<u64>| limit.map_or("-1".to_owned(), |limit| limit.to_string());
     let age = options.retention.seconds_max.map(|seconds| seconds.saturating_mul(1000));
     let exact = |name, wanted: String, why| Setting { name, wanted, why, at_least: false };
-    vec![
+    let segment = options.segment.map(|segment| {
+        let why = "the brokers take away whole segments only";
+        exact("segment.ms", segment.as_millis().to_string(), why)
+    });
+    let common = [
         exact("cleanup.policy", "delete".to_owned(), "compaction drops events"),
         exact("retention.ms", forever(age), "the brokers must keep what the configuration says"),
         exact(
@@ -116,7 +120,8 @@ fn settings(options: &Options) -> Vec<Setting> {
             why: "the largest event must fit",
             at_least: true,
         },
-    ]
+    ];
+    common.into_iter().chain(segment).collect()
 }
 
 async fn create(

@@ -11,6 +11,8 @@ const SEGMENT_BYTES: std::ops::RangeInclusive<u64> = (1 << 20)..=(1 << 30);
 const REQUEST_FRAME_BYTES: usize = 4096;
 /// Proxies cut connections that are silent for a minute.
 const HEARTBEAT_S: std::ops::RangeInclusive<u64> = 1..=60;
+/// They come in one message of a WebSocket, which has 64 KiB.
+const SAID_BYTES: std::ops::RangeInclusive<usize> = 1..=(60 << 10);
 /// They are held in memory.
 const RECORD_REQUESTS: std::ops::RangeInclusive<usize> = 0..=100_000;
 /// A page is held in memory as a whole.
@@ -36,7 +38,7 @@ pub(super) fn check(config: &Config) -> anyhow::Result<()> {
 
 /// Limits of nothing would refuse everything.
 fn not_zero(config: &Config) -> anyhow::Result<()> {
-    let Config { server, auth, log, engine, realtime, readmodel, .. } = config;
+    let Config { server, auth, log, engine, realtime, channels, readmodel, .. } = config;
     for (key, value) in [
         ("server.shutdown_wait_s", server.shutdown_wait_s),
         ("server.commit_writes_max", server.commit_writes_max as u64),
@@ -58,6 +60,11 @@ fn not_zero(config: &Config) -> anyhow::Result<()> {
         ("realtime.queue_frames_max", realtime.queue_frames_max as u64),
         ("realtime.snapshot_documents", realtime.snapshot_documents as u64),
         ("realtime.live_bytes_max", realtime.live_bytes_max as u64),
+        ("channels.message_bytes_max", channels.message_bytes_max as u64),
+        ("channels.queue_messages_max", channels.queue_messages_max as u64),
+        ("channels.present_max", channels.present_max as u64),
+        ("channels.state_bytes_max", channels.state_bytes_max as u64),
+        ("channels.node_silence_s", channels.node_silence_s),
     ] {
         ensure!(value > 0, "`{key}` must not be 0");
     }
@@ -238,6 +245,13 @@ fn realtime(config: &Config) -> anyhow::Result<()> {
         realtime.pace_each_us <= realtime.pace_max_ms.saturating_mul(1000),
         "`realtime.pace_each_us` must be at most `realtime.pace_max_ms`"
     );
+    let channels = &config.channels;
+    for (key, value) in [
+        ("channels.message_bytes_max", channels.message_bytes_max),
+        ("channels.state_bytes_max", channels.state_bytes_max),
+    ] {
+        in_range(key, value, &SAID_BYTES)?;
+    }
     Ok(())
 }
 

@@ -37,6 +37,8 @@ pub(crate) struct Config {
     pub(crate) engine: Engine,
     /// Live subscriptions.
     pub(crate) realtime: Realtime,
+    /// Channels: broadcast and presence.
+    pub(crate) channels: Channels,
     /// What is logged and how.
     pub(crate) logging: Logging,
 }
@@ -244,6 +246,29 @@ pub(crate) struct Realtime {
     pub(crate) snapshot_documents: usize,
     /// Bytes that the windows and counts of one worker may take in memory.
     pub(crate) live_bytes_max: usize,
+}
+
+/// Channels: broadcast and presence.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Channels {
+    /// The largest message.
+    pub(crate) message_bytes_max: usize,
+    /// What one WebSocket may say in channels in a second, and twice as much at once; 0 for no
+    /// limit.
+    pub(crate) publishes_per_second: u32,
+    /// What may wait for one connection of all its channels before it is told that it missed some.
+    pub(crate) queue_messages_max: usize,
+    /// The same, in bytes.
+    pub(crate) queue_bytes_max: usize,
+    /// Memory for the history of all channels on a node.
+    pub(crate) history_bytes_max: usize,
+    /// Connections that may be present in one channel.
+    pub(crate) present_max: usize,
+    /// The largest state of a connection that is present.
+    pub(crate) state_bytes_max: usize,
+    /// After this silence a node is taken for dead, and nobody on it for present.
+    pub(crate) node_silence_s: u64,
 }
 
 /// What is logged and how.

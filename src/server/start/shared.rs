@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow, bail};
 use domain::{PartitionId, ProjectId, partition_of};
 use engine::Unready;
+use eventlog::ephemeral::{Bus, RETENTION_SECONDS};
 use eventlog::{EventLog, Membership, Retention, kafka};
 use readmodel::{Store, cql};
 use vault::{ServerKeys, SubjectKeys};
@@ -21,6 +22,8 @@ pub(super) struct Shared {
     /// The keys of persons.
     pub(super) subject_keys: Arc<dyn SubjectKeys>,
     pub(super) membership: Arc<dyn Membership>,
+    /// Carries what channels say to all nodes.
+    pub(super) ephemeral: Arc<dyn Bus>,
     /// Where other nodes reach this one.
     pub(super) node: String,
 }
@@ -96,13 +99,21 @@ pub(super) async fn open(
     let store = cql::Store::connect(table_options(config)?);
     let (store, log) = tokio::join!(store, kafka::Log::open(options.clone(), metrics));
     let (store, log) = both(store.map_err(Failed::from), log.map_err(Failed::from))?;
+    let ephemeral = kafka::ephemeral::Topic::open(ephemeral_options(&options)).await?;
     let subject_keys = Arc::new(store.subject_keys(server_keys.clone()).await?);
     let timing = timing(config);
     let membership = match config.cluster.roles().is_ok_and(|roles| roles.writer) {
         true => kafka::Group::join(&options, timing)?,
         false => kafka::Group::observe(&options, timing)?,
     };
-    Ok(Shared { log: Arc::new(log), store: Arc::new(store), subject_keys, membership, node })
+    Ok(Shared {
+        log: Arc::new(log),
+        store: Arc::new(store),
+        subject_keys,
+        membership,
+        ephemeral: Arc::new(ephemeral),
+        node,
+    })
 }
 
 /// Tells of both when neither can be reached.
@@ -152,6 +163,18 @@ fn log_options(config: &Config, node: &str) -> anyhow::Result<kafka::Options> {
         properties: properties(&kafka.properties_file)?,
         ..kafka::Options::new(&brokers, &topic, log.partitions)
     })
+}
+
+/// The topic beside that of the events, where channels meet: `headwater.ephemeral` beside
+/// `headwater.events`.
+fn ephemeral_options(events: &kafka::Options) -> kafka::Options {
+    let start = events.topic.strip_suffix(".events").unwrap_or(&events.topic);
+    kafka::Options {
+        topic: format!("{start}.ephemeral"),
+        retention: Retention { seconds_max: Some(RETENTION_SECONDS), bytes_max: None },
+        segment: Some(Duration::from_secs(RETENTION_SECONDS)),
+        ..events.clone()
+    }
 }
 
 /// Reads `name=value` lines; what starts with `#` is a comment.
