@@ -31,7 +31,7 @@ pub(super) enum Message {
         /// The client's name for it.
         sub: String,
         /// What it is about.
-        target: TargetMessage,
+        target: Box<TargetMessage>,
         /// The last position seen, to resume after.
         from: Option<Position>,
     },
