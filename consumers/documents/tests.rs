@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use domain::command::{Body, Command};
 use domain::documents::Op;
-use domain::projects::{KeyKind, People, ProjectCommand};
+use domain::projects::{ChannelPattern, KeyKind, People, ProjectCommand};
 use domain::writers::TookOver;
 use domain::{KeyId, PartitionId, Position, Timestamp};
 use engine::access::Viewer;
@@ -231,6 +231,11 @@ fn every_project_command() -> Vec<ProjectCommand> {
             config: serde_json::from_str(config).unwrap(),
         },
         ProjectCommand::DeleteCollection { collection: collection() },
+        ProjectCommand::ConfigureChannel {
+            channel: ChannelPattern::new("room.*").unwrap(),
+            config: serde_json::from_str(r#"{"rules":{"join":"true"},"history":null}"#).unwrap(),
+        },
+        ProjectCommand::DeleteChannel { channel: ChannelPattern::new("room.*").unwrap() },
     ]
 }
 

@@ -14,6 +14,7 @@ mod order;
 mod parse;
 mod pick;
 mod plan;
+mod probe;
 
 #[cfg(test)]
 mod plan_tests;
@@ -31,6 +32,7 @@ pub use order::{Direction, Keys, Order};
 pub use parse::Invalid;
 pub use pick::{Selection, pick};
 pub use plan::{Plan, Range, plans, suggestion};
+pub use probe::Probe;
 
 /// Bytes of a filter's JSON text at most.
 pub const FILTER_BYTES_MAX: usize = 32 << 10;

@@ -129,8 +129,7 @@ async fn moved_and_found(here: &Project, there: &Project) {
         sleep(MOVING).await;
         is_over.store(true, Ordering::Relaxed);
     };
-    let (asked, other, ..) =
-        tokio::join!(one, other, futures_util::future::join_all(movers), stop);
+    let (asked, other, ..) = tokio::join!(one, other, futures_util::future::join_all(movers), stop);
     println!("{} moves, {asked} and {other} questions", moves.load(Ordering::Relaxed));
     assert!(asked > 5 && other > 5 && moves.load(Ordering::Relaxed) > 50);
 }
@@ -141,16 +140,13 @@ async fn found_as_by_id(here: &Project, there: &Project) {
     let listed = listed.expect(200).await;
     for state in ["a", "b", "c"] {
         let documents = listed["documents"].as_array().expect("documents").iter();
-        let wanted: Vec<&Value> = documents
-            .filter(|one| one["data"]["state"] == state)
-            .map(|one| &one["id"])
-            .collect();
+        let wanted: Vec<&Value> =
+            documents.filter(|one| one["data"]["state"] == state).map(|one| &one["id"]).collect();
         let filter = json!({"field": "state", "op": "==", "value": state});
         for project in [here, there] {
-            let found = query(project, &json!({"where": filter, "limit": 1000, "explain": true}));
-            let found = found.await;
-            let mut ids: Vec<&Value> =
-                found["documents"].as_array().expect("documents").iter().map(|d| &d["id"]).collect();
+            let found = query(project, &json!({"where": filter, "limit": 1000})).await;
+            let documents = found["documents"].as_array().expect("documents");
+            let mut ids: Vec<&Value> = documents.iter().map(|one| &one["id"]).collect();
             ids.sort_by_key(|id| id.as_str());
             assert_eq!(ids, wanted, "{state}");
         }

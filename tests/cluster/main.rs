@@ -6,6 +6,7 @@ mod checker;
 mod embedded;
 mod foreign;
 mod history;
+mod indexes;
 mod ledger;
 mod nodes;
 mod operator;

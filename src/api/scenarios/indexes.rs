@@ -316,7 +316,10 @@ async fn what_is_unique_stays_so() {
     assert_eq!(refused["field"], "/mail");
     // Within a commit, too; and a swap is none.
     let commit = |writes: Value| json!({ "writes": writes }).to_string();
-    let write = |op: &str, id: &str, mail: &str| json!({"op": op, "collection": "c", "id": id, "data": {"mail": mail}});
+    let write = |op: &str, id: &str, mail: &str| {
+        let data = json!({ "mail": mail });
+        json!({"op": op, "collection": "c", "id": id, "data": data})
+    };
     rig.table(&[
         (
             "POST",

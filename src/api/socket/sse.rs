@@ -54,8 +54,8 @@ pub(super) const RETRY_MS: u32 = 1_000;
     responses(
         (
             status = 200,
-            description = "`snapshot`, `change`, `count`, `live` and `problem` events; of a channel \
-                `message`, `missed`, `live` and `problem`. Without an end.",
+            description = "`snapshot`, `change`, `count`, `live` and `problem` events; of a \
+                channel `message`, `missed`, `live` and `problem`. Without an end.",
             content_type = "text/event-stream",
             body = String,
         ),

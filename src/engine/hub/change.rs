@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use domain::documents::DocumentEvent;
 use domain::{Position, Recorded};
+use query::Probe;
 use uuid::Uuid;
 
 use super::eye::Eye;
@@ -67,30 +68,24 @@ impl Change {
 
     /// What it changed of what somebody sees: a document comes into its sight or leaves it as if
     /// it were made or deleted.
-    ///
-    /// Errors as [`Change::of`].
-    pub(super) fn seen_by(eye: &Eye, recorded: &Recorded, loaded: &Loaded) -> Result<Seen, Error> {
-        let (document, body) = Document::of(recorded)?;
-        let is_live = !matches!(body, DocumentEvent::Deleted { .. });
-        let earlier = body.data_before().map(|data| earlier(&document, data));
-        let was_live = !matches!(body, DocumentEvent::Created { .. });
-        let change = Self::new(recorded, document, &body);
-        let before = match earlier {
-            Some(earlier) => eye.look(earlier, loaded),
+    pub(super) fn seen_by(eye: &Eye, told: &Told, loaded: &Loaded) -> Seen {
+        let change = &told.change;
+        let before = match &told.before {
+            Before::Document(earlier) => eye.look(earlier.clone(), loaded),
             // An old event does not tell what was: it may have been seen.
-            None if was_live => {
+            Before::Unknown => {
                 let data = Bytes::from_static(b"{}");
                 Sight::Seen(Document { data, ..change.document.clone() })
             }
-            None => Sight::Hidden,
+            Before::Nothing => Sight::Hidden,
         };
-        let after = match is_live {
-            true => eye.look(change.document.clone(), loaded),
-            false => Sight::Hidden,
+        let after = match change.kind {
+            ChangeKind::Removed => Sight::Hidden,
+            ChangeKind::Added | ChangeKind::Modified => eye.look(change.document.clone(), loaded),
         };
         let (kind, document) = match (before, after) {
-            (Sight::Needs(needs), _) | (_, Sight::Needs(needs)) => return Ok(Seen::Needs(needs)),
-            (Sight::Hidden, Sight::Hidden) => return Ok(Seen::Nothing),
+            (Sight::Needs(needs), _) | (_, Sight::Needs(needs)) => return Seen::Needs(needs),
+            (Sight::Hidden, Sight::Hidden) => return Seen::Nothing,
             (Sight::Hidden, Sight::Seen(after)) => (ChangeKind::Added, after),
             (Sight::Seen(_), Sight::Seen(after)) => (ChangeKind::Modified, after),
             (Sight::Seen(before), Sight::Hidden) => {
@@ -99,7 +94,51 @@ impl Change {
                 (ChangeKind::Removed, Document { version, position, ..before })
             }
         };
-        Ok(Seen::Change(Box::new(Self { kind, document, ..change })))
+        Seen::Change(Box::new(Self { kind, document, ..change.clone() }))
+    }
+}
+
+/// What a document's event tells, read once for all whom it may concern.
+pub(super) struct Told {
+    /// For whoever sees everything.
+    pub(super) change: Change,
+    before: Before,
+}
+
+/// The document before an event.
+enum Before {
+    /// It was not there.
+    Nothing,
+    /// This.
+    Document(Document),
+    /// The event does not say.
+    Unknown,
+}
+
+impl Told {
+    /// Errors as [`Change::of`].
+    pub(super) fn of(recorded: &Recorded) -> Result<Self, Error> {
+        let (document, body) = Document::of(recorded)?;
+        let before = match (&body, body.data_before()) {
+            (DocumentEvent::Created { .. }, _) => Before::Nothing,
+            (_, Some(data)) => Before::Document(earlier(&document, data)),
+            (_, None) => Before::Unknown,
+        };
+        Ok(Self { change: Change::new(recorded, document, &body), before })
+    }
+
+    /// The values of a field that it has and had; `None` where that is not known.
+    pub(super) fn values(&self, probe: &Probe) -> Option<Vec<String>> {
+        let after = || probe.of(&self.change.document.as_queried());
+        Some(match (&self.before, self.change.kind) {
+            (Before::Unknown, _) => return None,
+            (Before::Nothing, _) => vec![after()],
+            (Before::Document(before), ChangeKind::Removed) => vec![probe.of(&before.as_queried())],
+            (Before::Document(before), _) => {
+                let (before, after) = (probe.of(&before.as_queried()), after());
+                if before == after { vec![after] } else { vec![before, after] }
+            }
+        })
     }
 }
 

@@ -11,7 +11,7 @@ use query::Order;
 use readmodel::{Reader, documents as tables};
 use tokio::task::JoinHandle;
 
-use super::change::{Change, Seen};
+use super::change::{Change, Seen, Told};
 use super::eye::Eye;
 use super::group::{Fallen, Member};
 use super::shard::{Shard, Tail};
@@ -187,9 +187,9 @@ impl Feed {
         if self.eye.sees_all() {
             return Change::of(recorded).map(|change| Some(Box::new(change)));
         }
-        let mut loaded = Loaded::default();
+        let (told, mut loaded) = (Told::of(recorded)?, Loaded::default());
         for _ in 0..ROUNDS_MAX {
-            match Change::seen_by(&self.eye, recorded, &loaded)? {
+            match Change::seen_by(&self.eye, &told, &loaded) {
                 Seen::Change(change) => return Ok(Some(change)),
                 Seen::Nothing => return Ok(None),
                 Seen::Needs(needs) => {
@@ -216,7 +216,8 @@ impl Feed {
 
     fn leave(&self) {
         let mut groups = self.shard.groups.borrow_mut();
-        groups.leave(&self.project, &self.target.subject(), self.id);
+        let filter = self.eye.filter.as_deref();
+        groups.leave(&self.project, &self.target.subject(), filter, self.id);
         if let Some(watch) = self.watch.take() {
             watch.leave(self.id);
             self.shard.watches.borrow_mut().leave(&watch);

@@ -7,10 +7,12 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use domain::{Offset, ProjectId, Recorded};
+use query::Filter;
 use tokio::sync::Notify;
 
-use super::change::{Change, Seen};
+use super::change::{Change, Seen, Told};
 use super::eye::Eye;
+use super::sorted::Sorted;
 use super::{Encoder, Outgoing};
 use crate::access::Loaded;
 
@@ -48,7 +50,7 @@ struct Audience {
 /// All subscribers of one shard.
 #[derive(Default)]
 pub(super) struct Groups {
-    by_project: HashMap<ProjectId, HashMap<String, Vec<Audience>>>,
+    by_project: HashMap<ProjectId, HashMap<String, Sorted<Audience>>>,
 }
 
 /// What one event came to.
@@ -67,7 +69,7 @@ impl Groups {
         member: Member,
     ) {
         let subjects = self.by_project.entry(project.clone()).or_default();
-        let audiences = subjects.entry(subject).or_default();
+        let audiences = subjects.entry(subject).or_default().like(eye.filter.as_deref());
         let is_same =
             |one: &&mut Audience| one.encoder.name() == encoder.name() && one.eye.sees_as(eye);
         match audiences.iter_mut().find(is_same) {
@@ -80,13 +82,19 @@ impl Groups {
         }
     }
 
-    pub(super) fn leave(&mut self, project: &ProjectId, subject: &str, member: u64) {
+    pub(super) fn leave(
+        &mut self,
+        project: &ProjectId,
+        subject: &str,
+        filter: Option<&Filter>,
+        member: u64,
+    ) {
         let Some(subjects) = self.by_project.get_mut(project) else { return };
         let Some(audiences) = subjects.get_mut(subject) else { return };
-        for audience in audiences.iter_mut() {
+        audiences.retain(filter, |audience| {
             audience.members.retain(|one| one.id != member);
-        }
-        audiences.retain(|audience| !audience.members.is_empty());
+            !audience.members.is_empty()
+        });
         if audiences.is_empty() {
             subjects.remove(subject);
         }
@@ -98,7 +106,8 @@ impl Groups {
     /// Puts everybody of these projects out of the fan-out: `at` is the first event not got.
     pub(super) fn put_out(&mut self, which: impl Fn(&ProjectId) -> bool, at: Offset) {
         let of = self.by_project.iter_mut().filter(|(project, _)| which(project));
-        for audience in of.flat_map(|(_, subjects)| subjects.values_mut()).flatten() {
+        let of = of.flat_map(|(_, subjects)| subjects.values_mut());
+        for audience in of.flat_map(Sorted::all_mut) {
             for member in audience.members.drain(..) {
                 member.fall(at.max(member.from));
             }
@@ -112,20 +121,18 @@ impl Groups {
         let Some(subjects) = self.by_project.get_mut(&event.project) else { return pushed };
         let stream = event.stream.as_str();
         let Some((collection, _)) = stream.rsplit_once('/') else { return pushed };
-        let mut change = None;
+        let mut told = None;
         for subject in [collection, stream] {
             let Some(audiences) = subjects.get_mut(subject) else { continue };
-            let change = change.get_or_insert_with(|| Change::of(recorded));
-            let change = match change {
-                Ok(change) => change,
+            let told = told.get_or_insert_with(|| Told::of(recorded));
+            let told = match told {
+                Ok(told) => told,
                 Err(error) => {
                     tracing::error!(%error, "event not shown to subscribers");
                     return pushed;
                 }
             };
-            for audience in audiences {
-                audience.show(recorded, change, &mut pushed);
-            }
+            audiences.show(told, |audience| audience.show(told, &mut pushed));
         }
         pushed
     }
@@ -133,21 +140,16 @@ impl Groups {
 
 impl Audience {
     /// Shows it the change, as far as it may see it.
-    fn show(&mut self, recorded: &Recorded, change: &Change, pushed: &mut Pushed) {
-        let offset = recorded.position.offset;
+    fn show(&mut self, told: &Told, pushed: &mut Pushed) {
+        let offset = told.change.position.offset;
         if self.eye.sees_all() {
-            return self.push(&self.encoder.change(change), offset, pushed);
+            return self.push(&self.encoder.change(&told.change), offset, pushed);
         }
-        match Change::seen_by(&self.eye, recorded, &Loaded::default()) {
-            Ok(Seen::Change(change)) => {
-                self.push(&self.encoder.change(&change), offset, pushed);
-            }
-            Ok(Seen::Nothing) => {}
+        match Change::seen_by(&self.eye, told, &Loaded::default()) {
+            Seen::Change(change) => self.push(&self.encoder.change(&change), offset, pushed),
+            Seen::Nothing => {}
             // There is no waiting in here: each looks for itself, from this event on.
-            Ok(Seen::Needs(_)) => self.put_out(offset),
-            Err(error) => {
-                tracing::error!(%error, "event not shown to subscribers");
-            }
+            Seen::Needs(_) => self.put_out(offset),
         }
     }
 

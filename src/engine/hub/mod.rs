@@ -13,6 +13,7 @@ mod group;
 mod live;
 mod outgoing;
 mod shard;
+mod sorted;
 mod watch;
 mod watched;
 mod watches;

@@ -123,7 +123,7 @@ impl Shard {
 
     /// No await in here: the groups and the tail's place move together.
     fn dispatch(&self, tail: &Tail, read: &Read, end: Offset) -> usize {
-        let (mut groups, watches) = (self.groups.borrow_mut(), self.watches.borrow());
+        let (mut groups, mut watches) = (self.groups.borrow_mut(), self.watches.borrow_mut());
         let (mut frames, mut fallen) = (0, 0);
         for recorded in read.events.iter().take_while(|one| one.position.offset < end) {
             for pushed in [groups.dispatch(recorded), watches.dispatch(recorded)] {

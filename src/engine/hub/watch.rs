@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use uuid::Uuid;
 
+use super::change::{Change, ChangeKind};
 use super::circles::{Circles, frame};
 use super::eye::Eye;
 use super::feed::CATCH_UP;
@@ -43,7 +44,7 @@ pub(super) struct Watch {
     shard: Rc<Shard>,
     pub(super) project: ProjectId,
     pub(super) target: Target,
-    eye: Eye,
+    pub(super) eye: Eye,
     pub(super) partition: Arc<Partition>,
     /// `None` before the first load.
     live: RefCell<Option<Live>>,
@@ -253,23 +254,25 @@ impl Watch {
     pub(super) fn show(
         &self,
         recorded: &Recorded,
-        (document, is_deleted): &(Document, bool),
+        Change { kind, document, .. }: &Change,
     ) -> Pushed {
         let offset = recorded.position.offset;
         if !self.is_level.get() || offset < self.next.get() {
             return Pushed::default();
         }
-        let after = match is_deleted {
-            true => None,
-            false => match self.eye.look(document.clone(), &Loaded::default()) {
-                Sight::Seen(document) => Some(document),
-                Sight::Hidden => None,
-                Sight::Needs(_) => {
-                    // There is no waiting in here: it looks for itself, from this event on.
-                    self.put_out(offset);
-                    return Pushed::default();
+        let after = match kind {
+            ChangeKind::Removed => None,
+            ChangeKind::Added | ChangeKind::Modified => {
+                match self.eye.look(document.clone(), &Loaded::default()) {
+                    Sight::Seen(document) => Some(document),
+                    Sight::Hidden => None,
+                    Sight::Needs(_) => {
+                        // There is no waiting in here: it looks for itself, from this event on.
+                        self.put_out(offset);
+                        return Pushed::default();
+                    }
                 }
-            },
+            }
         };
         let pushed = self.take(&document.id, after, recorded).unwrap_or_else(|error| {
             *self.failed.borrow_mut() = Some(error);

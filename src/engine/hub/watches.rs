@@ -6,16 +6,17 @@ use std::rc::Rc;
 use domain::{Offset, PartitionId, ProjectId, Recorded};
 
 use super::Target;
+use super::change::Told;
 use super::eye::Eye;
 use super::group::Pushed;
 use super::shard::Shard;
+use super::sorted::Sorted;
 use super::watch::Watch;
-use crate::read::Document;
 
 /// All live queries of one shard.
 #[derive(Default)]
 pub(super) struct Watches {
-    by_project: HashMap<ProjectId, HashMap<String, Vec<Rc<Watch>>>>,
+    by_project: HashMap<ProjectId, HashMap<String, Sorted<Rc<Watch>>>>,
 }
 
 impl Watches {
@@ -30,6 +31,7 @@ impl Watches {
     ) -> Rc<Watch> {
         let collections = self.by_project.entry(project.clone()).or_default();
         let watches = collections.entry(target.collection().as_str().to_owned()).or_default();
+        let watches = watches.like(eye.filter.as_deref());
         let watch = match watches.iter().find(|watch| watch.is_of(target, eye)) {
             Some(watch) => Rc::clone(watch),
             None => {
@@ -61,7 +63,7 @@ impl Watches {
         let collection = watch.target.collection().as_str();
         let Some(collections) = self.by_project.get_mut(&watch.project) else { return };
         let Some(watches) = collections.get_mut(collection) else { return };
-        watches.retain(|one| !Rc::ptr_eq(one, watch));
+        watches.retain(watch.eye.filter.as_deref(), |one| !Rc::ptr_eq(one, watch));
         if watches.is_empty() {
             collections.remove(collection);
         }
@@ -71,30 +73,30 @@ impl Watches {
     }
 
     /// Shows an event to all whom it may concern.
-    pub(super) fn dispatch(&self, recorded: &Recorded) -> Pushed {
+    pub(super) fn dispatch(&mut self, recorded: &Recorded) -> Pushed {
         let mut pushed = Pushed::default();
         let event = &recorded.event;
-        let Some(collections) = self.by_project.get(&event.project) else { return pushed };
+        let Some(collections) = self.by_project.get_mut(&event.project) else { return pushed };
         let Some((name, _)) = event.stream.as_document() else { return pushed };
-        let Some(watches) = collections.get(name) else { return pushed };
-        let about = match Document::about(recorded) {
-            Ok(about) => about,
+        let Some(watches) = collections.get_mut(name) else { return pushed };
+        let told = match Told::of(recorded) {
+            Ok(told) => told,
             Err(error) => {
                 tracing::error!(%error, "event not shown to live queries");
                 return pushed;
             }
         };
-        for watch in watches {
-            let shown = watch.show(recorded, &about);
+        watches.show(&told, |watch| {
+            let shown = watch.show(recorded, &told.change);
             pushed.frames += shown.frames;
             pushed.fallen += shown.fallen;
-        }
+        });
         pushed
     }
 
     /// Puts all of a partition out of the fan-out: `at` is the first event not got.
     pub(super) fn put_out(&self, partition: PartitionId, at: Offset) {
-        let all = self.by_project.values().flat_map(HashMap::values).flatten();
+        let all = self.by_project.values().flat_map(HashMap::values).flat_map(Sorted::all);
         for watch in all.filter(|watch| watch.partition.id == partition) {
             watch.put_out(at);
         }
