@@ -3,7 +3,7 @@
 //! background, document by document, and what a dropped index had is removed likewise. In the end
 //! the rows are the same, however much of that was done when.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use domain::documents::DocumentEvent;
 use domain::path::Path;
 use domain::projects::CollectionConfig;
 use domain::{CollectionName, DocumentId, Offset, ProjectId, Recorded, Timestamp};
-use engine::Fault;
+use engine::{Fault, Work};
 use query::{Definition, Document};
 use readmodel::documents::{self as tables, Index, IndexKey};
 use readmodel::{Reader, Write};
@@ -20,6 +20,8 @@ use readmodel::{Reader, Write};
 const STEP_ROWS_MAX: usize = 1_000;
 /// Bytes of documents that a step aims at.
 const STEP_BYTES: usize = 1 << 20;
+/// Bytes of places that a step aims at.
+const STEP_PLACE_BYTES: usize = 8 << 20;
 /// Documents of a first step, whose size nobody knows yet.
 const STEP_ROWS_FIRST: usize = 32;
 
@@ -38,6 +40,8 @@ pub(super) struct Indexes {
 struct Kept {
     row: Index,
     definition: Arc<Definition>,
+    /// The last place that was removed.
+    removed: Option<String>,
 }
 
 impl Kept {
@@ -65,7 +69,7 @@ impl Indexes {
                     tracing::error!(project.id = %project, index = %row.id, "not an index");
                     continue;
                 };
-                let kept = Kept { definition: Arc::new(definition), row };
+                let kept = Kept { definition: Arc::new(definition), row, removed: None };
                 self.has_work |= is_unfinished(&kept);
                 self.of_collection(project, &kept.row.collection.clone()).push(kept);
             }
@@ -94,11 +98,12 @@ impl Indexes {
         &mut self,
         project: &ProjectId,
         collection: &CollectionName,
-        config: Option<&CollectionConfig>,
+        (config, personal): (Option<&CollectionConfig>, &BTreeSet<String>),
         offset: Offset,
         writes: &mut Vec<Write>,
     ) {
-        let wanted = config.map(Definition::of_collection).unwrap_or_default();
+        let wanted = config.map(|config| Definition::of_collection(config, personal));
+        let wanted = wanted.unwrap_or_default();
         let is_here = self.of.get(project).is_some_and(|of| of.contains_key(collection));
         if wanted.is_empty() && !is_here {
             return;
@@ -133,7 +138,7 @@ impl Indexes {
                 documents: Some(0),
             };
             writes.push(tables::put_index(project, &row, offset));
-            all.push(Kept { row, definition: Arc::new(definition) });
+            all.push(Kept { row, definition: Arc::new(definition), removed: None });
         }
     }
 
@@ -217,7 +222,7 @@ impl Indexes {
         &mut self,
         reader: &dyn Reader,
         offset: Offset,
-        writes: &mut Vec<Write>,
+        work: &mut Work,
     ) -> Result<(), Fault> {
         let Some((project, kept)) = self.unfinished() else {
             self.has_work = false;
@@ -227,11 +232,11 @@ impl Indexes {
         match kept.row.dropped {
             Some(dropped) => {
                 let id = kept.row.id.clone();
-                self.remove(reader, (&project, &collection), (&id, dropped), writes).await
+                self.remove(reader, (&project, &collection), (&id, dropped), work).await
             }
             None => {
                 let after = kept.row.after.clone();
-                self.build(reader, (&project, &collection), after, offset, writes).await
+                self.build(reader, (&project, &collection), after, offset, work).await
             }
         }
     }
@@ -241,21 +246,22 @@ impl Indexes {
         reader: &dyn Reader,
         (project, collection): (&ProjectId, &CollectionName),
         (id, dropped): (&str, Offset),
-        writes: &mut Vec<Write>,
+        work: &mut Work,
     ) -> Result<(), Fault> {
+        let all = self.of_collection(project, collection);
+        let Some(at) = all.iter().position(|kept| kept.row.id == id) else { return Ok(()) };
         let key = IndexKey { project, collection: collection.as_str(), id };
-        let entries = tables::entries(reader, key, None, false, STEP_ROWS_MAX).await?;
-        let is_last = entries.len() < STEP_ROWS_MAX;
-        for (place, _) in entries {
-            writes.push(tables::delete_entry(key, &place, dropped));
+        // Not from the front each time: some engines keep what says that rows were deleted.
+        let after = all[at].removed.take();
+        let entries = tables::entries(reader, key, after.as_deref(), false, STEP_ROWS_MAX).await?;
+        for (place, _) in &entries {
+            work.rows.push(tables::delete_entry(key, place, dropped));
         }
-        if !is_last {
+        if entries.len() == STEP_ROWS_MAX {
+            all[at].removed = entries.last().map(|(place, _)| place.to_string());
             return Ok(());
         }
-        let all = self.of_collection(project, collection);
-        if let Some(at) = all.iter().position(|kept| kept.row.id == id) {
-            writes.push(tables::delete_index(project, &all.remove(at).row, dropped));
-        }
+        work.progress.push(tables::delete_index(project, &all.remove(at).row, dropped));
         if all.is_empty()
             && let Some(of) = self.of.get_mut(project)
         {
@@ -272,42 +278,51 @@ impl Indexes {
         (project, collection): (&ProjectId, &CollectionName),
         after: Option<DocumentId>,
         offset: Offset,
-        writes: &mut Vec<Write>,
+        work: &mut Work,
     ) -> Result<(), Fault> {
         let limit = self.step_rows;
         let (name, last) = (collection.as_str(), after.as_ref().map(DocumentId::as_str));
         let rows = tables::list_rows(reader, project, name, last, limit).await?;
-        let bytes: usize =
-            rows.iter().map(|(_, row)| row.data.as_ref().map_or(64, Bytes::len)).sum();
-        let each = bytes / rows.len().max(1);
-        self.step_rows = (STEP_BYTES / each.max(1)).clamp(8, STEP_ROWS_MAX);
-        let all = self.of_collection(project, collection);
-        for kept in all {
-            if !is_unfinished(kept) || kept.row.dropped.is_some() || kept.row.after != after {
-                continue;
+        let bytes = |row: &tables::Document| row.data.as_ref().map_or(64, Bytes::len);
+        let each = rows.iter().map(|(_, row)| bytes(row)).sum::<usize>() / rows.len().max(1);
+        self.step_rows = (STEP_BYTES / each.max(1)).clamp(1, STEP_ROWS_MAX);
+        let mut all: Vec<&mut Kept> = self.of_collection(project, collection).iter_mut().collect();
+        all.retain(|kept| is_being_built(kept) && kept.row.after == after);
+        let (mut looked_at, mut place_bytes) = (0, 0);
+        for (id, row) in &rows {
+            // A long list, or many long texts, may have many times the bytes of the document.
+            if place_bytes > STEP_PLACE_BYTES {
+                break;
             }
-            for (id, row) in &rows {
-                let Some(data) = &row.data else { continue };
-                let document = document(id.as_str(), row.created_at, data);
+            looked_at += 1;
+            let Some(data) = &row.data else { continue };
+            let document = document(id.as_str(), row.created_at, data);
+            for kept in &all {
                 for place in kept.definition.places(&document) {
+                    place_bytes += place.len();
                     let key = kept.key(project);
-                    writes.push(tables::put_entry(key, &place, id.as_str(), row.offset));
+                    work.rows.push(tables::put_entry(key, &place, id.as_str(), row.offset));
                 }
             }
-            match rows.last() {
-                Some((id, _)) if rows.len() == limit => {
-                    kept.row.after = Some(id.clone());
-                    kept.row.documents = kept.row.documents.map(|count| count + limit as u64);
-                }
-                _ => {
-                    kept.row.built = true;
-                    (kept.row.after, kept.row.documents) = (None, None);
-                }
+        }
+        let is_last = rows.len() < limit && looked_at == rows.len();
+        let last = looked_at.checked_sub(1).and_then(|at| rows.get(at)).map(|(id, _)| id);
+        for kept in all {
+            if is_last {
+                kept.row.built = true;
+                (kept.row.after, kept.row.documents) = (None, None);
+            } else {
+                kept.row.after = last.cloned();
+                kept.row.documents = kept.row.documents.map(|count| count + looked_at as u64);
             }
-            writes.push(tables::put_index(project, &kept.row, offset));
+            work.progress.push(tables::put_index(project, &kept.row, offset));
         }
         Ok(())
     }
+}
+
+fn is_being_built(kept: &Kept) -> bool {
+    !kept.row.built && kept.row.dropped.is_none()
 }
 
 fn is_unfinished(kept: &Kept) -> bool {

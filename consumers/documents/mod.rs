@@ -24,7 +24,7 @@ use domain::documents::DocumentEvent;
 use domain::projects::{ProjectEvent, ProjectState};
 use domain::users::UserEvent;
 use domain::{Offset, ProjectId, Recorded};
-use engine::{Fault, Projection};
+use engine::{Fault, Projection, Work};
 use readmodel::documents::{self as tables, Document, HistoryEntry};
 use readmodel::{Reader, Write};
 
@@ -97,13 +97,10 @@ impl Projection for Documents {
         self.indexes.has_work()
     }
 
-    async fn work(
-        &mut self,
-        reader: &dyn Reader,
-        newest: Offset,
-        writes: &mut Vec<Write>,
-    ) -> Result<(), Fault> {
-        self.indexes.work(reader, newest, writes).await
+    async fn work(&mut self, reader: &dyn Reader, newest: Offset) -> Result<Work, Fault> {
+        let mut work = Work::default();
+        self.indexes.work(reader, newest, &mut work).await?;
+        Ok(work)
     }
 }
 
@@ -166,16 +163,20 @@ impl Documents {
     fn fold_project(&mut self, recorded: &Recorded, body: ProjectEvent, writes: &mut Vec<Write>) {
         let event = &recorded.event;
         let offset = recorded.position.offset;
-        match &body {
-            ProjectEvent::CollectionConfigured { collection, config } => {
-                self.indexes.configure(&event.project, collection, Some(config), offset, writes);
-            }
-            ProjectEvent::CollectionDeleted { collection } => {
-                self.indexes.configure(&event.project, collection, None, offset, writes);
-            }
-            _ => {}
-        }
         let state = self.projects.remove(&event.project).unwrap_or_default();
+        let configured = match &body {
+            ProjectEvent::CollectionConfigured { collection, config } => {
+                Some((collection, Some(&**config)))
+            }
+            ProjectEvent::CollectionDeleted { collection } => Some((collection, None)),
+            _ => None,
+        };
+        if let Some((collection, config)) = configured {
+            let mut personal = state.personal_ever.get(collection).cloned().unwrap_or_default();
+            personal.extend(config.iter().flat_map(|config| config.personal().cloned()));
+            let config = (config, &personal);
+            self.indexes.configure(&event.project, collection, config, offset, writes);
+        }
         if event.stream_version <= state.version {
             // Its row was stored before its checkpoint was: what was loaded has this event already.
             self.projects.insert(event.project.clone(), state);

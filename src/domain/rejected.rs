@@ -146,8 +146,11 @@ pub enum Reason {
     /// Another document has the same values in fields that are unique.
     #[error("another document has the same {}", .0.join(", "))]
     NotUnique(Vec<String>),
-    /// A list or an object where values must be unique.
-    #[error("the field {0} is unique: it may hold null, a boolean, a number or a text")]
+    /// A list, an object or a long text where values must be unique.
+    #[error(
+        "the field {0} is unique: it may hold null, a boolean, a number or a text of up to 1,496 \
+         bytes"
+    )]
     NotComparable(String),
     /// More elements than an index takes of one document.
     #[error("the list {field} is in an index, and has more than {limit} elements")]
@@ -156,6 +159,14 @@ pub enum Reason {
         field: String,
         /// The limit.
         limit: usize,
+    },
+    /// More bytes in an index than one document may have there.
+    #[error("with the elements of {field} the index would have more than {bytes_max} bytes of it")]
+    PlacesTooLarge {
+        /// The list.
+        field: String,
+        /// The limit.
+        bytes_max: usize,
     },
     /// The document would not be as its collection's schema says.
     #[error("{detail}")]

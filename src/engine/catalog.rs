@@ -2,7 +2,7 @@
 //! what every request looks up before it does anything else. Fed from the read model at start and
 //! by the writers after each commit; never ahead of the log.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{Acquire, Release};
@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering::{Acquire, Release};
 use ::access::Rules;
 use bytes::Bytes;
 use domain::path::Path;
-use domain::projects::{ChannelPattern, CollectionState, Key, ProjectEvent, ProjectState};
+use domain::projects::{ChannelPattern, Key, ProjectEvent, ProjectState};
 use domain::users::{Recent, Subject, UserEvent};
 use domain::{ChannelName, CollectionName, Event, KeyId, ProjectId, Timestamp};
 use parking_lot::RwLock;
@@ -81,8 +81,8 @@ impl Project {
             (name.clone(), known.map_or_else(|| access::compile(config), Arc::clone))
         });
         let rules = rules.collect();
-        let indexes = state.collections.iter();
-        let indexes = indexes.filter_map(|(name, one)| Some((name.clone(), indexes_of(one)?)));
+        let names = state.collections.keys();
+        let indexes = names.filter_map(|name| Some((name.clone(), indexes_of(&state, name)?)));
         let indexes = indexes.collect();
         let no_rules = earlier.map_or_else(Arc::default, |earlier| Arc::clone(&earlier.no_rules));
         let personal = Arc::new(Fields::of(&state));
@@ -121,8 +121,11 @@ impl Project {
 }
 
 /// The indexes of a collection, if it has any.
-pub(crate) fn indexes_of(collection: &CollectionState) -> Option<Arc<Indexes>> {
-    let all = Definition::of_collection(&collection.config).into_iter();
+pub(crate) fn indexes_of(state: &ProjectState, name: &CollectionName) -> Option<Arc<Indexes>> {
+    let config = &state.collections.get(name)?.config;
+    let none = BTreeSet::new();
+    let personal = state.personal_ever.get(name).unwrap_or(&none);
+    let all = Definition::of_collection(config, personal).into_iter();
     let all: Indexes = all.map(|one| (Bytes::from(one.text()), one)).collect();
     (!all.is_empty()).then(|| Arc::new(all))
 }

@@ -8,7 +8,7 @@ use eventlog::{EventLog, Read, ReadLimit};
 use readmodel::{Batch, Space};
 
 use crate::error::Error;
-use crate::projection::{Fault, Projection, Registration};
+use crate::projection::{Fault, Projection, Registration, Work};
 
 /// One read of the log: large enough to make a batch worth its commit, small enough to hold.
 const BATCH: ReadLimit = ReadLimit { events_max: 2048, bytes_max: 2 << 20 };
@@ -27,6 +27,8 @@ pub(crate) struct Consumer {
     next: Offset,
     /// Next offset to apply as stored.
     stored: Offset,
+    /// Whether what the projection keeps in memory is what its tables hold.
+    is_loaded: bool,
 }
 
 impl Consumer {
@@ -39,7 +41,7 @@ impl Consumer {
         let mut projection = (registration.make)();
         let next = space.checkpoint().await?;
         projection.load(&*space).await.map_err(fault)?;
-        Ok(Self { name, space, projection, forgets, next, stored: next })
+        Ok(Self { name, space, projection, forgets, next, stored: next, is_loaded: true })
     }
 
     /// The next offset to apply.
@@ -65,6 +67,7 @@ impl Consumer {
         if checkpoint <= self.next {
             return Ok(());
         }
+        self.load().await?;
         let fresh = events.partition_point(|event| event.position.offset < self.next);
         let events = &events[fresh..];
         let mut writes = Vec::with_capacity(events.len() * 2);
@@ -78,8 +81,7 @@ impl Consumer {
             Err(error) => Err(fault(error)),
         };
         if let Err(error) = stored {
-            // What the projection keeps in memory may be ahead of its tables now.
-            self.projection.load(&*self.space).await.map_err(fault)?;
+            self.is_loaded = false;
             return Err(error);
         }
         self.next = checkpoint;
@@ -89,27 +91,44 @@ impl Consumer {
 
     /// Whether there is something to do beside events.
     pub(crate) fn has_work(&self) -> bool {
-        self.projection.has_work()
+        !self.is_loaded || self.projection.has_work()
     }
 
     /// Does a bounded part of it.
     pub(crate) async fn work(&mut self) -> Result<(), Error> {
-        let mut writes = Vec::new();
+        self.load().await?;
         let newest = self.next.saturating_sub(1);
-        let done = self.projection.work(&*self.space, newest, &mut writes).await;
-        let stored = match done {
-            Ok(()) => self
-                .space
-                .commit(Batch { writes, checkpoint: self.next })
-                .await
-                .map_err(Error::from),
+        let stored = match self.projection.work(&*self.space, newest).await {
+            Ok(work) => self.store(work).await,
             Err(error) => Err(fault(error)),
         };
-        if let Err(error) = stored {
-            self.projection.load(&*self.space).await.map_err(fault)?;
-            return Err(error);
+        if stored.is_err() {
+            self.is_loaded = false;
         }
+        stored
+    }
+
+    /// Where a commit may be stored in part, what says that rows are there must come after them.
+    async fn store(&mut self, Work { rows, progress }: Work) -> Result<(), Error> {
+        let checkpoint = self.next;
+        let mut writes = rows;
+        if !self.space.is_exact() {
+            self.space.commit(Batch { writes, checkpoint }).await?;
+            writes = Vec::new();
+        }
+        writes.extend(progress);
+        self.space.commit(Batch { writes, checkpoint }).await?;
         self.stored = self.next;
+        Ok(())
+    }
+
+    /// Reads again what the projection keeps in memory, where that may be ahead of its tables:
+    /// after a failure, and until it succeeds.
+    async fn load(&mut self) -> Result<(), Error> {
+        if !self.is_loaded {
+            self.projection.load(&*self.space).await.map_err(fault)?;
+            self.is_loaded = true;
+        }
         Ok(())
     }
 

@@ -46,7 +46,7 @@ pub use catalog::{Catalog, Notice, Project};
 pub use cluster::{Cluster, PartitionStatus, PeerError, Peers};
 pub use error::Error;
 pub use metrics::Metrics;
-pub use projection::{Fault, Projection, Registration};
+pub use projection::{Fault, Projection, Registration, Work};
 pub use read::{AsOf, Document, EventPage};
 pub use rebuild::{Progress, Rebuilt};
 pub use start::Parts;

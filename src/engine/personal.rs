@@ -216,6 +216,13 @@ impl Personal {
         Some(Arc::clone(&self.catalog.project(project)?.personal))
     }
 
+    /// Whether something of the event's document is or was personal.
+    pub(crate) fn may_have_sealed(&self, event: &domain::Event) -> bool {
+        let Some(by_collection) = self.by_collection(&event.project) else { return false };
+        let name = event.stream.as_document().and_then(|(name, _)| CollectionName::new(name).ok());
+        name.is_some_and(|name| by_collection.contains_key(&name))
+    }
+
     /// What was ever personal, if the text can have any of it sealed.
     fn ever(&self, project: &ProjectId, collection: &str, text: &[u8]) -> Option<Arc<Fields>> {
         let by_collection = self.by_collection(project)?;

@@ -42,17 +42,21 @@ pub trait Projection: Send + 'static {
         false
     }
 
-    /// Adds to `writes` a bounded part of that. `reader` shows the tables as all events up to the
-    /// one at `newest` left them. In the end the rows must be the same, however much of it was done
-    /// between which events.
-    async fn work(
-        &mut self,
-        _reader: &dyn Reader,
-        _newest: Offset,
-        _writes: &mut Vec<Write>,
-    ) -> Result<(), Fault> {
-        Ok(())
+    /// A bounded part of that. `reader` shows the tables as all events up to the one at `newest`
+    /// left them. In the end the rows must be the same, however much of it was done between which
+    /// events.
+    async fn work(&mut self, _reader: &dyn Reader, _newest: Offset) -> Result<Work, Fault> {
+        Ok(Work::default())
     }
+}
+
+/// What is done beside events.
+#[derive(Debug, Default)]
+pub struct Work {
+    /// Stored first.
+    pub rows: Vec<Write>,
+    /// What says so of those: not there before all of them are, whatever fails in between.
+    pub progress: Vec<Write>,
 }
 
 /// A projection's entry in the list of consumers.

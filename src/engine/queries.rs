@@ -29,6 +29,8 @@ const HIDDEN_MAX: usize = 20;
 const ROWS_SCANNED_MAX: usize = 5_000;
 /// The same for a page of the past, where each row may cost several reads; and for queries of it.
 const ROWS_SCANNED_AS_OF_MAX: usize = 1_000;
+/// Indexes that are tried for one page: where the first finds too much, another may not.
+const PLANS_MAX: usize = 2;
 /// Documents of an index that are sorted by id; where there are more, a page by id looks at the
 /// documents themselves.
 const SORTED_BY_ID_MAX: usize = 1_000;
@@ -209,7 +211,7 @@ impl Engine {
         let by_ids = order.is_by_id() && !count && !matches!(from, From::Before(_));
         let served = sight.served(order).await?;
         let mut too_large = None;
-        for one in &served {
+        for one in served.iter().take(PLANS_MAX) {
             // Few documents are worth sorting where a page by id is to be had anyway.
             let documents_max = match by_ids && !one.plan.is_ordered {
                 true => SORTED_BY_ID_MAX.min(sight.documents_max()),

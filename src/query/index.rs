@@ -1,7 +1,10 @@
 //! What an index is, and which places in it a document has. A place is a text that begins with the
 //! values of the index's fields and ends with the document's id: see [`crate::key`].
 
+use std::collections::BTreeSet;
+
 use domain::number::is_same;
+use domain::path::Path;
 use domain::projects::{self, CollectionConfig, IndexField};
 use domain::raw::{Kind, Raw};
 use serde::{Deserialize, Serialize};
@@ -38,7 +41,10 @@ struct Stored {
     unique: bool,
 }
 
-/// A value that has no place among unique ones: a list or an object, of this field.
+/// Bytes of a unique text at most: what orderings may have cut is longer.
+const UNIQUE_BYTES_MAX: usize = ORDERED_BYTES_MAX - 4;
+
+/// A value that has no place among unique ones, of this field: a list, an object, a long text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotComparable(pub String);
 
@@ -73,13 +79,19 @@ impl Definition {
     }
 
     /// All indexes of a collection, those of what is unique last. What can't be an index is left
-    /// out: it was configured before anybody looked.
-    pub fn of_collection(config: &CollectionConfig) -> Vec<Self> {
+    /// out, for it was configured before anybody looked; so is what is or was `personal`, which is
+    /// sealed in what was written.
+    pub fn of_collection(config: &CollectionConfig, personal: &BTreeSet<String>) -> Vec<Self> {
+        let personal: Vec<Path> =
+            personal.iter().filter_map(|name| Path::parse(name).ok()).collect();
+        let is_open = |one: &Self| {
+            !one.paths().any(|path| personal.iter().any(|personal| path.starts_with(personal)))
+        };
         let mut all = Vec::new();
         let plain = config.indexes.iter().map(|index| Self::new(&index.fields, false));
         let unique = config.unique.iter().map(|names| Self::unique(names));
         for one in plain.chain(unique).flatten() {
-            if !all.contains(&one) {
+            if is_open(&one) && !all.contains(&one) {
                 all.push(one);
             }
         }
@@ -125,7 +137,7 @@ impl Definition {
     }
 
     /// The paths of those fields that are in the data.
-    pub fn paths(&self) -> impl Iterator<Item = &domain::path::Path> {
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
         self.parts.iter().filter_map(|part| match &part.field {
             Field::Data(path) => Some(path),
             Field::Id | Field::CreatedAt | Field::UpdatedAt => None,
@@ -193,13 +205,17 @@ impl Definition {
     /// What the places of all documents begin with that may have the same values as this one;
     /// `None` where a value is missing or `null`, which many documents may have.
     ///
-    /// Errors when a value is a list or an object.
+    /// Errors when a value is a list, an object or a long text.
     pub fn unique_place(&self, document: &Document<'_>) -> Result<Option<String>, NotComparable> {
         let mut encoder = Encoder::default();
         let mut is_whole = true;
         for part in &self.parts {
             match Key::of(&part.field, document) {
                 Key::List | Key::Object => return Err(NotComparable(part.name.clone())),
+                // Longer texts are told apart by their beginning only.
+                Key::Text(text) if text.len() > UNIQUE_BYTES_MAX => {
+                    return Err(NotComparable(part.name.clone()));
+                }
                 Key::Missing | Key::Null => is_whole = false,
                 key => encoder.push(&key, part.direction),
             }

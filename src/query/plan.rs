@@ -4,6 +4,7 @@
 use domain::projects::{self, IndexField};
 use serde_json::Value;
 
+use crate::ORDERED_BYTES_MAX;
 use crate::field::Field;
 use crate::filter::{Bounds, Filter, Node, Test};
 use crate::index::{Definition, Part, beginning, key_of};
@@ -12,6 +13,9 @@ use crate::order::{Direction, Key, Keys, Order};
 
 /// Ranges of one plan at most; an `in` with more values is looked for among all.
 const RANGES_MAX: usize = 100;
+
+/// Bytes of a text that is a bound: a character has up to four.
+const BOUND_BYTES_MAX: usize = ORDERED_BYTES_MAX - 4;
 
 /// How an index serves a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -226,6 +230,18 @@ fn direction(
     fits.then(|| (reverse, wanted.iter().map(|(at, _)| *at).collect()))
 }
 
+/// A bound. Of a long text only so much as no cut of another takes away: what is cut at a
+/// character may stand before what is cut within the same bytes.
+fn push_bound(encoder: &mut Encoder, key: &Key, direction: Direction) {
+    match key {
+        Key::Text(text) if text.len() > BOUND_BYTES_MAX => {
+            let cut = &text[..text.floor_char_boundary(BOUND_BYTES_MAX)];
+            encoder.push_beginning(cut, direction);
+        }
+        key => encoder.push(key, direction),
+    }
+}
+
 /// Bounds of one field, both included: what is on them is looked at.
 struct Bounded<'a> {
     of: Key,
@@ -285,11 +301,11 @@ impl Bounded<'_> {
             return (low.clone(), low);
         }
         match &self.low {
-            Some(key) => low.push(key, direction),
+            Some(key) => push_bound(&mut low, key, direction),
             None => low.push_type(&self.of, direction),
         }
         match (&self.high, &self.of) {
-            (Some(key), _) => high.push(key, direction),
+            (Some(key), _) => push_bound(&mut high, key, direction),
             (None, Key::Bool(_)) => high.push(&Key::Bool(true), direction),
             (None, of) => high.push_type(of, direction),
         }

@@ -96,7 +96,9 @@ impl From<Reason> for Problem {
                     None => problem,
                 }
             }
-            Reason::NotComparable(ref field) | Reason::ElementsTooMany { ref field, .. } => {
+            Reason::NotComparable(ref field)
+            | Reason::ElementsTooMany { ref field, .. }
+            | Reason::PlacesTooLarge { ref field, .. } => {
                 Self::new(Code::NotIndexable, text).field(pointer_to(field))
             }
             Reason::DocumentNotFound(..) => Self::new(Code::DocumentNotFound, text),

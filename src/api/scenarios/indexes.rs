@@ -287,7 +287,7 @@ async fn what_is_unique_stays_so() {
     configure(&rig, "c", json!({"unique": ["mail", ["org", "slug"]]})).await;
     let collection = rig.ask("GET", "collections/c", &[], "").await.json();
     assert_eq!(collection["unique"], json!([["mail"], ["org", "slug"]]));
-    let long = |last: &str| format!(r#"{{"mail":"{}{last}"}}"#, "x".repeat(3_000));
+    let long = format!(r#"{{"mail":"{}"}}"#, "x".repeat(1_497));
     rig.table(&[
         ("PUT", &path("a"), r#"{"mail":"a@b.c","org":1,"slug":"x"}"#, 201, ""),
         ("PUT", &path("b"), r#"{"mail":"a@b.c"}"#, 409, "not-unique"),
@@ -303,10 +303,7 @@ async fn what_is_unique_stays_so() {
         // What has gone can be had again.
         ("DELETE", &path("a"), "", 204, ""),
         ("PUT", &path("c"), r#"{"mail":"a@b.c"}"#, 201, ""),
-        // Far behind the first 1,500 bytes there is a difference.
-        ("PUT", &path("l1"), &long("1"), 201, ""),
-        ("PUT", &path("l2"), &long("2"), 201, ""),
-        ("PUT", &path("l3"), &long("1"), 409, "not-unique"),
+        ("PUT", &path("l"), &long, 422, "not-indexable"),
         // Those that were alike may stay so, and no third comes to them.
         ("PATCH", &path("old1"), r#"{"n":1}"#, 200, ""),
         ("PUT", &path("old3"), r#"{"mail":"same"}"#, 409, "not-unique"),

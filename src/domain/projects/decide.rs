@@ -221,8 +221,8 @@ fn check_indexes(
     config: &CollectionConfig,
 ) -> Result<(), Rejected> {
     let ever = state.personal_ever.get(collection).into_iter().flatten();
-    let now = config.fields.iter().filter(|(_, field)| field.personal).map(|(name, _)| name);
-    let personal: Vec<Path> = ever.chain(now).filter_map(|name| Path::parse(name).ok()).collect();
+    let personal: Vec<Path> =
+        ever.chain(config.personal()).filter_map(|name| Path::parse(name).ok()).collect();
     let indexed = config.indexes.iter().flat_map(|index| &index.fields).map(|one| &one.field);
     for name in indexed.chain(config.unique.iter().flatten()) {
         let Ok(path) = Path::parse(name) else { continue };

@@ -261,6 +261,13 @@ pub struct FieldConfig {
     pub references: Option<CollectionName>,
 }
 
+impl CollectionConfig {
+    /// The fields that are personal.
+    pub fn personal(&self) -> impl Iterator<Item = &String> {
+        self.fields.iter().filter(|(_, field)| field.personal).map(|(name, _)| name)
+    }
+}
+
 /// A configured collection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -331,9 +338,8 @@ impl ProjectState {
                 let created_at =
                     self.collections.get(&collection).map_or(event.time, |old| old.created_at);
                 let state = CollectionState { config: *config, created_at, updated_at: event.time };
-                let personal = state.config.fields.iter().filter(|(_, field)| field.personal);
-                let mut personal = personal.map(|(name, _)| name.clone()).peekable();
-                if personal.peek().is_some() {
+                let personal: Vec<String> = state.config.personal().cloned().collect();
+                if !personal.is_empty() {
                     self.personal_ever.entry(collection.clone()).or_default().extend(personal);
                 }
                 self.collections.insert(collection, state);

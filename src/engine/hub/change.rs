@@ -103,6 +103,8 @@ pub(super) struct Told {
     /// For whoever sees everything.
     pub(super) change: Change,
     before: Before,
+    /// Whether what it was is what others were told.
+    is_certain: bool,
 }
 
 /// The document before an event.
@@ -117,14 +119,14 @@ enum Before {
 
 impl Told {
     /// Errors as [`Change::of`].
-    pub(super) fn of(recorded: &Recorded) -> Result<Self, Error> {
+    pub(super) fn of(recorded: &Recorded, is_certain: bool) -> Result<Self, Error> {
         let (document, body) = Document::of(recorded)?;
         let before = match (&body, body.data_before()) {
             (DocumentEvent::Created { .. }, _) => Before::Nothing,
             (_, Some(data)) => Before::Document(earlier(&document, data)),
             (_, None) => Before::Unknown,
         };
-        Ok(Self { change: Change::new(recorded, document, &body), before })
+        Ok(Self { change: Change::new(recorded, document, &body), before, is_certain })
     }
 
     /// The values of a field that it has and had; `None` where that is not known.
@@ -132,6 +134,7 @@ impl Told {
         let after = || probe.of(&self.change.document.as_queried());
         Some(match (&self.before, self.change.kind) {
             (Before::Unknown, _) => return None,
+            _ if !self.is_certain => return None,
             (Before::Nothing, _) => vec![after()],
             (Before::Document(before), ChangeKind::Removed) => vec![probe.of(&before.as_queried())],
             (Before::Document(before), _) => {

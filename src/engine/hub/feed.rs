@@ -187,7 +187,7 @@ impl Feed {
         if self.eye.sees_all() {
             return Change::of(recorded).map(|change| Some(Box::new(change)));
         }
-        let (told, mut loaded) = (Told::of(recorded)?, Loaded::default());
+        let (told, mut loaded) = (Told::of(recorded, true)?, Loaded::default());
         for _ in 0..ROUNDS_MAX {
             match Change::seen_by(&self.eye, &told, &loaded) {
                 Seen::Change(change) => return Ok(Some(change)),

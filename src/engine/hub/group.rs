@@ -115,7 +115,7 @@ impl Groups {
     }
 
     /// Queues the event to everybody who wants it.
-    pub(super) fn dispatch(&mut self, recorded: &Recorded) -> Pushed {
+    pub(super) fn dispatch(&mut self, (recorded, is_certain): (&Recorded, bool)) -> Pushed {
         let mut pushed = Pushed::default();
         let event = &recorded.event;
         let Some(subjects) = self.by_project.get_mut(&event.project) else { return pushed };
@@ -124,7 +124,7 @@ impl Groups {
         let mut told = None;
         for subject in [collection, stream] {
             let Some(audiences) = subjects.get_mut(subject) else { continue };
-            let told = told.get_or_insert_with(|| Told::of(recorded));
+            let told = told.get_or_insert_with(|| Told::of(recorded, is_certain));
             let told = match told {
                 Ok(told) => told,
                 Err(error) => {

@@ -126,7 +126,10 @@ impl Shard {
         let (mut groups, mut watches) = (self.groups.borrow_mut(), self.watches.borrow_mut());
         let (mut frames, mut fallen) = (0, 0);
         for recorded in read.events.iter().take_while(|one| one.position.offset < end) {
-            for pushed in [groups.dispatch(recorded), watches.dispatch(recorded)] {
+            // What it was may read as `null` by now, whatever a live query knows of it.
+            let is_certain = !self.engine.personal.may_have_sealed(&recorded.event);
+            let told = (&**recorded, is_certain);
+            for pushed in [groups.dispatch(told), watches.dispatch(told)] {
                 frames += pushed.frames;
                 fallen += pushed.fallen;
             }

@@ -73,13 +73,13 @@ impl Watches {
     }
 
     /// Shows an event to all whom it may concern.
-    pub(super) fn dispatch(&mut self, recorded: &Recorded) -> Pushed {
+    pub(super) fn dispatch(&mut self, (recorded, is_certain): (&Recorded, bool)) -> Pushed {
         let mut pushed = Pushed::default();
         let event = &recorded.event;
         let Some(collections) = self.by_project.get_mut(&event.project) else { return pushed };
         let Some((name, _)) = event.stream.as_document() else { return pushed };
         let Some(watches) = collections.get_mut(name) else { return pushed };
-        let told = match Told::of(recorded) {
+        let told = match Told::of(recorded, is_certain) {
             Ok(told) => told,
             Err(error) => {
                 tracing::error!(%error, "event not shown to live queries");

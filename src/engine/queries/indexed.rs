@@ -185,12 +185,16 @@ impl Sight<'_> {
             places.retain(|(place, _)| !is_beyond(place));
             let Some((last, _)) = places.last() else { return Ok(()) };
             after = Some(last.to_string());
-            let ids = places.into_iter().map(|(_, id)| id);
-            let new = ids.filter(|id| !search.seen.contains(id)).collect::<Vec<_>>();
-            let mut rows = stream::iter(new).map(|id| self.row(id)).buffered(IN_FLIGHT);
-            while let Some(row) = rows.next().await {
+            let new = places.into_iter().filter(|(_, id)| !search.seen.contains(id));
+            let new: Vec<_> = new.collect();
+            let rows = stream::iter(new).map(async |(place, id)| (place, self.row(id).await));
+            let mut rows = rows.buffered(IN_FLIGHT);
+            while let Some((place, row)) = rows.next().await {
                 let (id, row) = row?;
                 let Some(row) = row else { continue };
+                if !self.is_in_place(search.served, &place, &id, &row) {
+                    continue;
+                }
                 found += usize::from(self.look_at(search, id, row).await?);
                 if search.enough.is_some_and(|enough| found >= enough) {
                     return Ok(());
@@ -210,6 +214,25 @@ impl Sight<'_> {
         Ok((id, row))
     }
 
+    /// Whether a row is of the query's moment and has this place. Where tables don't stand still,
+    /// one of both may be newer than the other: then it is left to `settle`.
+    fn is_in_place(
+        &self,
+        served: &Served,
+        place: &str,
+        id: &DocumentId,
+        row: &tables::Document,
+    ) -> bool {
+        if self.view.is_exact() {
+            return true;
+        }
+        let Some(data) = &row.data else { return false };
+        let (created_at, updated_at) = (row.created_at, row.updated_at);
+        let document = query::Document { id: id.as_str(), created_at, updated_at, data };
+        row.offset <= self.position.offset
+            && served.definition.places(&document).iter().any(|own| own == place)
+    }
+
     /// Whether it is one of those that the query is about.
     async fn look_at<F: FnMut(Document) -> Result<(), Error>>(
         &self,
@@ -217,14 +240,11 @@ impl Sight<'_> {
         id: DocumentId,
         row: tables::Document,
     ) -> Result<bool, Error> {
-        if row.offset > self.position.offset {
-            // What it was is not where it is now: see `settle`.
+        let may_repeat = search.served.plan.may_repeat || !self.view.is_exact();
+        if may_repeat && !search.seen.insert(id.clone()) {
             return Ok(false);
         }
         search.look(row.data.as_ref().map_or(0, |data| data.len()))?;
-        if search.served.plan.may_repeat || !self.view.is_exact() {
-            search.seen.insert(id.clone());
-        }
         match self.look(&id, row).await? {
             Seen::Document(document) => (search.each)(document).map(|()| true),
             Seen::Hidden => {

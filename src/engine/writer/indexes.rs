@@ -20,6 +20,8 @@ use crate::error::Error;
 
 /// Elements of an indexed list in one document: each has a place of its own in the index.
 const ELEMENTS_MAX: usize = 1_000;
+/// Bytes of one document's places in an index with elements: each has the other fields, too.
+const PLACES_BYTES_MAX: usize = 1 << 20;
 /// Places with the same values that are read at once; mostly there is one at most.
 const PLACES_MAX: usize = 16;
 
@@ -57,7 +59,7 @@ impl Writer {
             None => (None, self.catalog.project(project)),
         };
         let indexes = |name: &CollectionName| match configured {
-            Some(state) => state.collections.get(name).and_then(indexes_of),
+            Some(state) => indexes_of(state, name),
             None => live.as_ref().and_then(|live| live.indexes(name)),
         };
         let asks = |(_, one): &(Bytes, Definition)| one.is_unique() || one.has_elements();
@@ -107,6 +109,13 @@ impl Writer {
                     let (field, limit) = (definition.element_name(), ELEMENTS_MAX);
                     return Err(refused(Reason::ElementsTooMany { field, limit }));
                 }
+                if definition.has_elements() {
+                    let bytes: usize = definition.places(&is).iter().map(String::len).sum();
+                    if bytes > PLACES_BYTES_MAX {
+                        let (field, bytes_max) = (definition.element_name(), PLACES_BYTES_MAX);
+                        return Err(refused(Reason::PlacesTooLarge { field, bytes_max }));
+                    }
+                }
                 if !definition.is_unique() {
                     continue;
                 }
@@ -117,6 +126,11 @@ impl Writer {
                 // What was alike before may stay so.
                 if was.as_ref().is_some_and(|was| definition.is_alike(was, &is)) {
                     continue;
+                }
+                // What was written in this batch before it was configured has no place yet.
+                let configured = draft.project(project).and_then(|one| one.collections.get(&key.0));
+                if configured.is_some_and(|one| one.updated_at >= draft.now) {
+                    return Err(Error::IndexNotBuilt);
                 }
                 let index = self.built(project, &key.0, text).await?;
                 let claim = Claim { project, key, definition, index: &index, place, document: is };

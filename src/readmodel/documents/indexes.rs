@@ -78,7 +78,11 @@ pub fn put_index(project: &ProjectId, index: &Index, offset: Offset) -> Write {
         number(index.since),
         index.dropped.map_or(Value::Null, number),
         Value::Bool(index.built),
-        index.after.as_ref().map_or(Value::Null, |id| text(id.as_str())),
+        // Empty at first: of two writes because of the same event `Null` would stay.
+        match index.built {
+            true => Value::Null,
+            false => text(index.after.as_ref().map_or("", DocumentId::as_str)),
+        },
         index.documents.map_or(Value::Null, number),
     ];
     Write::Put { table: &INDEXES, row, offset }
