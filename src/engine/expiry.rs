@@ -29,8 +29,10 @@ use crate::rows::Rows;
 
 /// Documents of one collection that are known to be due next; for more it is gone through again.
 const KNOWN_MAX: usize = 10_000;
-/// Rows looked at for each document that may be deleted at a time.
+/// Documents looked at for each one that may be deleted at a time.
 const ROWS_EACH: usize = 4;
+/// Rows looked at for each of those: most may be of documents that are deleted already.
+const ROWS_DELETED_EACH: usize = 10;
 /// Deletions that are on their way to a writer at a time.
 const IN_FLIGHT: usize = 16;
 
@@ -158,6 +160,15 @@ pub(crate) fn expiring(
     })
 }
 
+/// Whether documents of a collection still go by this field, by what was configured then.
+fn is_still(state: &ProjectState, name: &CollectionName, field: &Path, since: Timestamp) -> bool {
+    let Some(collection) = state.collections.get(name).filter(|_| state.is_live()) else {
+        return false;
+    };
+    let expires = collection.config.expires.as_deref().and_then(|text| Path::parse(text).ok());
+    collection.updated_at == since && expires.is_some_and(|expires| expires == *field)
+}
+
 /// Looks after what is due for as long as there is an engine.
 pub(crate) async fn run(engine: Weak<Engine>) {
     let Some(interval) = engine.upgrade().map(|engine| engine.options.expiry_interval) else {
@@ -175,30 +186,40 @@ impl Engine {
     async fn expire(&self) {
         let all = self.catalog.expiring(|project| self.partition(project).is_owned());
         self.catalog.agendas.keep(&all);
-        for (place, (field, _)) in &all {
-            if let Err(error) = self.expire_in(place, field).await {
+        for (place, (field, since)) in &all {
+            if let Err(error) = self.expire_in(place, field, *since).await {
                 let (project, collection) = (&place.0, &place.1);
                 tracing::warn!(project.id = %project, %collection, %error, "not expired yet");
             }
         }
     }
 
-    async fn expire_in(&self, place: &Place, field: &Path) -> Result<(), Error> {
-        self.go_through(place, field).await?;
+    async fn expire_in(&self, place: &Place, field: &Path, since: Timestamp) -> Result<(), Error> {
+        // What is known already goes whether or not more can be found.
+        let mut failed = self.go_through(place, field).await.err();
         let (agendas, max) = (&self.catalog.agendas, self.options.expiry_batch);
-        let due = agendas.with(place, |agenda| agenda.take(clock::now(), max));
-        let mut failed = None;
-        let deletions = stream::iter(due.unwrap_or_default()).map(|(at, id)| async move {
-            let outcome = self.expire_one(place, field, &id).await;
+        let due = agendas.with(place, |agenda| agenda.take(clock::now(), max)).unwrap_or_default();
+        let mut left: BTreeSet<_> = due.iter().cloned().collect();
+        let deletions = stream::iter(due).map(|(at, id)| async move {
+            let outcome = self.expire_one(place, field, since, &id).await;
             (at, id, outcome)
         });
         let mut deletions = deletions.buffer_unordered(IN_FLIGHT);
         while let Some((at, id, outcome)) = deletions.next().await {
-            if let Err(error) = outcome {
-                agendas.with(place, |agenda| agenda.due.insert((at, id)));
-                failed = Some(error);
+            match outcome {
+                Ok(()) => _ = left.remove(&(at, id)),
+                Err(error) => {
+                    // Any other error meets the next ones, too.
+                    let is_of_one = matches!(error, Error::Rejected(_));
+                    failed = Some(error);
+                    if !is_of_one {
+                        break;
+                    }
+                }
             }
         }
+        drop(deletions);
+        agendas.with(place, |agenda| left.into_iter().for_each(|(at, id)| agenda.add(at, id)));
         failed.map_or(Ok(()), Err)
     }
 
@@ -209,16 +230,19 @@ impl Engine {
         let Some(Pass::After(mut after)) = agendas.with(place, |agenda| agenda.pass.clone()) else {
             return Ok(());
         };
-        let rows_max = self.options.expiry_batch.saturating_mul(ROWS_EACH);
+        let held_max = self.options.expiry_batch.saturating_mul(ROWS_EACH);
+        let rows_max = held_max.saturating_mul(ROWS_DELETED_EACH);
         let space = self.partition(&place.0).documents();
         let mut rows = Rows::new(&*space, &place.0, &place.1, after.clone());
-        let mut looked = 0;
-        while looked < rows_max {
-            let Some(chunk) = rows.next_chunk(rows_max - looked).await? else {
+        let (mut held, mut looked) = (0, 0);
+        while held < held_max && looked < rows_max {
+            let wanted = (held_max - held).min(rows_max - looked);
+            let Some(chunk) = rows.next_chunk(wanted).await? else {
                 agendas.with(place, |agenda| agenda.pass = Pass::Done);
                 return Ok(());
             };
             looked += chunk.len();
+            held += chunk.iter().filter(|(_, row)| row.data.is_some()).count();
             agendas.with(place, |agenda| {
                 for (id, row) in chunk {
                     if let Some(at) = row.data.and_then(|data| due_at(&data, field)) {
@@ -235,16 +259,21 @@ impl Engine {
     /// Deletes a document that is due, unless it is so no more.
     async fn expire_one(
         &self,
-        (project, collection): &Place,
+        place: &Place,
         field: &Path,
+        since: Timestamp,
         id: &DocumentId,
     ) -> Result<(), Error> {
+        let (project, collection) = place;
         let space = self.partition(project).documents();
         let key: Key = (collection.clone(), id.clone());
         let row = tables::get_document(&*space, project, key.0.as_str(), key.1.as_str()).await?;
         let Some(row) = row else { return Ok(()) };
-        let due = row.data.as_ref().and_then(|data| due_at(data, field));
-        if due.is_none_or(|due| due > clock::now()) {
+        let Some(due) = row.data.as_ref().and_then(|data| due_at(data, field)) else {
+            return Ok(());
+        };
+        if due > clock::now() {
+            self.catalog.agendas.with(place, |agenda| agenda.add(due, id.clone()));
             return Ok(());
         }
         let expected = ExpectedVersion::Exact(row.version);
@@ -260,6 +289,11 @@ impl Engine {
             idempotency: None,
         };
         let body = Body::Documents { writes: vec![write], reads: Vec::new() };
+        // It may have been configured anew meanwhile: then it is begun anew.
+        let now = self.catalog.project(project);
+        if !now.is_some_and(|now| is_still(&now.state, collection, field, since)) {
+            return Ok(());
+        }
         match self.submit(Command { context, body }).await {
             Ok(_) => Ok(()),
             // Somebody was faster: its event told when it is due now, if ever.
@@ -306,6 +340,29 @@ mod tests {
         ] {
             assert_eq!(due(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn what_was_configured_anew_is_not_what_it_was() {
+        use domain::projects::{CollectionConfig, CollectionState};
+        let (name, field) = (CollectionName::new("c").unwrap(), Path::parse("until").unwrap());
+        let with = |expires: Option<&str>, updated_at: Timestamp| {
+            let config = CollectionConfig {
+                expires: expires.map(ToOwned::to_owned),
+                ..CollectionConfig::default()
+            };
+            let collection = CollectionState { config, created_at: at(0), updated_at };
+            let mut state = ProjectState { version: 1, ..ProjectState::default() };
+            state.collections.insert(name.clone(), collection);
+            state
+        };
+        let is_still = |state: &ProjectState| is_still(state, &name, &field, at(1));
+        assert!(is_still(&with(Some("until"), at(1))));
+        assert!(!is_still(&with(Some("until"), at(2))));
+        assert!(!is_still(&with(Some("end"), at(1))));
+        assert!(!is_still(&with(None, at(1))));
+        assert!(!is_still(&ProjectState { deleted: true, ..with(Some("until"), at(1)) }));
+        assert!(!is_still(&ProjectState::default()));
     }
 
     #[test]

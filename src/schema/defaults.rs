@@ -13,6 +13,9 @@ use crate::{Invalid, SCHEMA_BYTES_MAX, depth};
 
 /// How deep defaults may lead to defaults: documents nest no deeper.
 const DEPTH_MAX: usize = 64;
+/// Bytes of all defaults, each as often as it is found by another way, and of the names of the
+/// fields of the objects that they may be in.
+const BYTES_MAX: usize = 256 << 10;
 
 /// The defaults of all objects that a schema tells of; the first is the document.
 #[derive(Debug, Default)]
@@ -33,15 +36,19 @@ struct Field {
 impl Defaults {
     /// Errors where a default leads to itself.
     pub(crate) fn of(graph: &Graph<'_>) -> Result<Self, Invalid> {
+        let has_default = |value: &Value| value.get("default").is_some();
+        if !graph.all.iter().any(|one| has_default(one.value)) {
+            return Ok(Self::default());
+        }
         let (objects, by_subschema, open) = (Vec::new(), HashMap::new(), Vec::new());
-        let mut building = Building { graph, objects, by_subschema, open };
+        let mut building = Building { graph, objects, by_subschema, open, bytes: 0 };
         building.object(0);
         while let Some((object, subschema)) = building.open.pop() {
-            building.objects[object] = building.fields(subschema);
+            building.objects[object] = building.fields(subschema)?;
         }
-        let mut defaults = Self { objects: building.objects };
+        let (mut defaults, bytes) = (Self { objects: building.objects }, building.bytes);
         defaults.prune();
-        defaults.complete()?;
+        defaults.complete(bytes)?;
         Ok(defaults)
     }
 
@@ -95,17 +102,23 @@ impl Defaults {
         }
     }
 
-    /// Fills defaults with what is below them.
-    fn complete(&mut self) -> Result<(), Invalid> {
+    /// Fills defaults with what is below them. So many bytes are there before.
+    fn complete(&mut self, mut bytes: usize) -> Result<(), Invalid> {
         let filled = |all: &Self, field: &Field| {
             let default = field.default.as_ref()?;
-            RawValue::from_string(all.fill_object(default.get(), field.object)?).ok()
+            let filled = all.fill_object(default.get(), field.object)?;
+            let added = filled.len().saturating_sub(default.get().len());
+            Some((RawValue::from_string(filled).ok()?, added))
         };
         for _ in 0..=DEPTH_MAX {
             let mut changes = Vec::new();
             for (object, fields) in self.objects.iter().enumerate() {
                 for (index, field) in fields.iter().enumerate() {
-                    if let Some(default) = filled(self, field) {
+                    if let Some((default, added)) = filled(self, field) {
+                        bytes += added;
+                        if bytes > BYTES_MAX {
+                            return Err(too_many());
+                        }
                         changes.push((object, index, default));
                     }
                 }
@@ -130,12 +143,23 @@ fn endless() -> Invalid {
     Invalid::new("", "a default leads to itself, or to more of them than there is room for")
 }
 
+fn too_many() -> Invalid {
+    let kib = BYTES_MAX >> 10;
+    let detail = format!(
+        "the defaults, and the names beside them, come to more than {kib} KiB once references are \
+         followed and defaults are filled in themselves"
+    );
+    Invalid::new("", detail)
+}
+
 struct Building<'a> {
     graph: &'a Graph<'a>,
     objects: Vec<Vec<Field>>,
     by_subschema: HashMap<usize, usize>,
     /// Objects of which nothing is known yet, with their subschemas.
     open: Vec<(usize, usize)>,
+    /// Of defaults and names so far.
+    bytes: usize,
 }
 
 impl Building<'_> {
@@ -151,7 +175,7 @@ impl Building<'_> {
         object
     }
 
-    fn fields(&mut self, subschema: usize) -> Vec<Field> {
+    fn fields(&mut self, subschema: usize) -> Result<Vec<Field>, Invalid> {
         let mut fields: Vec<Field> = Vec::new();
         for at in self.alike(subschema) {
             let graph = self.graph;
@@ -166,11 +190,15 @@ impl Building<'_> {
                     graph.all[at].value.as_object()?.get("default").map(Value::to_string)
                 });
                 let default = default.and_then(|text| RawValue::from_string(text).ok());
+                self.bytes += name.len() + default.as_ref().map_or(0, |text| text.get().len());
+                if self.bytes > BYTES_MAX {
+                    return Err(too_many());
+                }
                 let object = self.object(inner);
                 fields.push(Field { name: name.clone(), default, object });
             }
         }
-        fields
+        Ok(fields)
     }
 
     /// A subschema and all that hold wherever it does, it first. They do not lead back.

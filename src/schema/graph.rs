@@ -19,6 +19,8 @@ const STACK_MAX: u32 = 400;
 const DOCUMENT_DEPTH: usize = 64;
 /// Subschemas once every reference is replaced by what it refers to.
 const EXPANDED_MAX: u64 = 20_000;
+/// Bytes of the pointers to all subschemas.
+const POINTER_BYTES_MAX: usize = 2 << 20;
 
 /// Formats that are checked. All others are refused, lest somebody relies on them.
 const FORMATS: [&str; 12] = [
@@ -44,7 +46,7 @@ const MAPS: [&str; 5] =
 /// Keywords with a list of schemas.
 const LISTS: [&str; 4] = ["allOf", "anyOf", "oneOf", "prefixItems"];
 /// Keywords with a schema.
-const ONES: [&str; 11] = [
+const ONES: [&str; 9] = [
     "additionalProperties",
     "contains",
     "contentSchema",
@@ -54,8 +56,6 @@ const ONES: [&str; 11] = [
     "not",
     "propertyNames",
     "then",
-    "unevaluatedItems",
-    "unevaluatedProperties",
 ];
 /// Keywords without.
 const PLAIN: [&str; 39] = [
@@ -117,6 +117,9 @@ pub(crate) struct Graph<'a> {
     by_pointer: HashMap<String, usize>,
     by_anchor: HashMap<&'a str, usize>,
     patterns: usize,
+    /// The most patterns that the name of one field is held against beside each other.
+    name_patterns: usize,
+    pointer_bytes: usize,
 }
 
 impl<'a> Graph<'a> {
@@ -127,6 +130,8 @@ impl<'a> Graph<'a> {
             by_pointer: HashMap::new(),
             by_anchor: HashMap::new(),
             patterns: 0,
+            name_patterns: 0,
+            pointer_bytes: 0,
         };
         graph.add(schema, String::new())?;
         if graph.patterns > PATTERNS_MAX {
@@ -143,8 +148,19 @@ impl<'a> Graph<'a> {
         self.patterns > 0
     }
 
+    /// The most patterns that the name of one field is held against beside each other.
+    pub(crate) fn name_patterns(&self) -> u64 {
+        self.name_patterns as u64
+    }
+
     /// Recursion is as deep as the schema nests, which was checked.
     fn add(&mut self, value: &'a Value, at: String) -> Result<usize, Invalid> {
+        self.pointer_bytes += at.len();
+        if self.pointer_bytes > POINTER_BYTES_MAX {
+            let detail = "has too many subschemas that are deep within it, below long names: the \
+                          pointers to all of them take too many bytes";
+            return Err(Invalid::new("", detail));
+        }
         let index = self.all.len();
         self.by_pointer.insert(at.clone(), index);
         let (in_place, within) = (Vec::new(), Vec::new());
@@ -154,7 +170,10 @@ impl<'a> Graph<'a> {
             let at = below(&at, name);
             if let Some(name) = MAPS.iter().find(|known| *known == name) {
                 if let Value::Object(schemas) = value {
-                    self.patterns += if *name == "patternProperties" { schemas.len() } else { 0 };
+                    if *name == "patternProperties" {
+                        self.patterns += schemas.len();
+                        self.name_patterns = self.name_patterns.max(schemas.len());
+                    }
                     for (key, value) in schemas {
                         let inner = self.add(value, below(&at, key))?;
                         self.lead(index, name, inner);
@@ -209,6 +228,13 @@ impl<'a> Graph<'a> {
             "pattern" => self.patterns += 1,
             "nullable" => {
                 return Err(Invalid::new(at, "expected \"type\": [\"…\", \"null\"] in its place"));
+            }
+            "unevaluatedItems" => {
+                return Err(Invalid::new(at, "not taken here: say \"items\" in its place"));
+            }
+            "unevaluatedProperties" => {
+                let detail = "not taken here: say \"additionalProperties\" in its place";
+                return Err(Invalid::new(at, detail));
             }
             name if !PLAIN.contains(&name) && !name.starts_with("x-") => {
                 let detail = "not a keyword of JSON Schema 2020-12 that is known here; names of \

@@ -16,7 +16,7 @@ use jsonschema::{Draft, PatternOptions, Validator};
 use serde_json::{Map, Value};
 
 use defaults::Defaults;
-use metered::{Metered, Node, metered};
+use metered::{Costs, Metered, Node, metered};
 
 /// Bytes of a schema's compact text at most.
 pub const SCHEMA_BYTES_MAX: usize = 64 << 10;
@@ -67,8 +67,7 @@ pub struct Mismatch {
 #[derive(Debug)]
 pub struct Schema {
     validator: Validator<Metered>,
-    /// Steps for 64 bytes of text.
-    weight: u64,
+    costs: Costs,
     defaults: Defaults,
 }
 
@@ -89,9 +88,10 @@ impl Schema {
         let mut nameless = schema.clone();
         nameless.shift_remove("$id");
         nameless.shift_remove("$schema");
-        let (validator, weight) = build(&Value::Object(nameless), graph.has_patterns())?;
         let defaults = Defaults::of(&graph)?;
-        Ok(Self { validator, weight, defaults })
+        let (validator, weight) = build(&Value::Object(nameless), graph.has_patterns())?;
+        let costs = Costs { weight, names: graph.name_patterns() };
+        Ok(Self { validator, costs, defaults })
     }
 
     /// Holds a document's compact text against the schema.
@@ -114,7 +114,7 @@ impl Schema {
             Err(_) => return of_all("expected JSON"),
         };
         let (is_valid, taken) =
-            metered(STEPS_MAX, self.weight, || guarded(|| self.validator.is_valid(Node(&value))));
+            metered(STEPS_MAX, self.costs, || guarded(|| self.validator.is_valid(Node(&value))));
         let Some(taken) = taken else {
             return of_all("expected less: to check it against the schema takes too many steps");
         };
@@ -137,7 +137,7 @@ impl Schema {
     }
 
     fn explained(&self, run: impl FnOnce() -> Vec<Mismatch>) -> Option<Vec<Mismatch>> {
-        let (found, taken) = metered(STEPS_EXPLAINED_MAX, self.weight, || guarded(run));
+        let (found, taken) = metered(STEPS_EXPLAINED_MAX, self.costs, || guarded(run));
         taken.and(found).filter(|found| !found.is_empty())
     }
 

@@ -9,41 +9,86 @@ use jsonschema::json::{Array, Json, NodeIdentity, Object, cmp, unique};
 use serde_json::{Map, Value, map};
 
 thread_local! {
-    /// Steps left and steps taken for 64 bytes of text, of the check that runs on this thread. The
-    /// validator makes some nodes out of nothing, so they can't bring their meter along.
-    static METER: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
+    /// Steps left and what things cost, of the check that runs on this thread. The validator makes
+    /// some nodes out of nothing, so they can't bring their meter along.
+    static METER: Cell<(u64, Costs)> = const { Cell::new((0, Costs { weight: 0, names: 0 })) };
+}
+
+/// What a schema makes things cost.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Costs {
+    /// Steps for 64 bytes of text.
+    pub(crate) weight: u64,
+    /// How often the name of a field may be looked at each time it is shown.
+    pub(crate) names: u64,
 }
 
 /// Runs a check that may take so many steps. Also tells how many it took; `None` when they were
 /// not enough, and then the outcome means nothing.
-pub(crate) fn metered<T>(steps: u64, weight: u64, run: impl FnOnce() -> T) -> (T, Option<u64>) {
-    METER.set((steps, weight));
+pub(crate) fn metered<T>(steps: u64, costs: Costs, run: impl FnOnce() -> T) -> (T, Option<u64>) {
+    METER.set((steps, costs));
     let outcome = run();
-    let (left, _) = METER.replace((0, 0));
+    let (left, _) = METER.take();
     (outcome, (left > 0).then(|| steps - left))
 }
 
 /// Whether there were so many steps left.
 fn take(steps: u64) -> bool {
-    let (left, weight) = METER.get();
+    let (left, costs) = METER.get();
     let left = left.saturating_sub(steps);
-    METER.set((left, weight));
+    METER.set((left, costs));
     left > 0
 }
 
 /// What a text costs.
 fn text_steps(text: &str) -> u64 {
-    let (_, weight) = METER.get();
-    1 + (text.len() as u64).saturating_mul(weight) / 64
+    let (_, costs) = METER.get();
+    1 + (text.len() as u64).saturating_mul(costs.weight) / 64
+}
+
+/// What a field's name costs: it is held against every pattern beside each other.
+fn name_steps(name: &str) -> u64 {
+    let (_, costs) = METER.get();
+    text_steps(name).saturating_mul(costs.names.max(1))
 }
 
 /// What a comparison costs at most.
 fn size(value: &Value) -> u64 {
     1 + match value {
         Value::Array(items) => items.iter().map(size).sum(),
-        Value::Object(fields) => fields.values().map(size).sum(),
+        Value::Object(fields) => {
+            fields.iter().map(|(name, value)| name.len() as u64 / 64 + size(value)).sum()
+        }
         Value::String(text) => text.len() as u64 / 64,
         _ => 0,
+    }
+}
+
+/// Elements of a list up to which the validator compares each with each. It puts more of them into
+/// a hash table.
+const PAIRWISE_MAX: usize = 15;
+/// Integers up to this have hashes of their own: the validator takes them for doubles.
+const EXACT_MAX: u64 = 1 << 53;
+
+/// Whether others that are not the same may have its hash.
+fn collides(value: &Value) -> bool {
+    match value {
+        Value::Array(_) | Value::Object(_) => true,
+        Value::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(number), _) => number.unsigned_abs() > EXACT_MAX,
+            (None, other) => other.is_some(),
+        },
+        _ => false,
+    }
+}
+
+/// What finding two of the same costs at most.
+fn unique_steps(items: &[Value]) -> u64 {
+    let sizes: u64 = items.iter().map(size).sum();
+    if items.len() > PAIRWISE_MAX && items.iter().any(collides) {
+        sizes.saturating_mul(items.len() as u64)
+    } else {
+        sizes
     }
 }
 
@@ -180,7 +225,7 @@ impl<'a> Iterator for FieldsIter<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let (name, value) = self.0.next()?;
-        take(text_steps(name)).then_some((name.as_str(), Node(value)))
+        take(name_steps(name)).then_some((name.as_str(), Node(value)))
     }
 }
 
@@ -197,7 +242,7 @@ impl<'a> Array<'a, Metered> for Items<'a> {
     }
 
     fn is_unique(&self) -> bool {
-        !take(self.0.iter().map(size).sum()) || unique::is_unique(self.0)
+        !take(unique_steps(self.0)) || unique::is_unique(self.0)
     }
 }
 

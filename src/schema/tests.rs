@@ -151,6 +151,95 @@ fn a_check_takes_a_bounded_time_whatever_schema_and_document_are() {
     assert!(began.elapsed().as_secs() < 60, "{:?}", began.elapsed());
 }
 
+fn is_too_much(schema: &Schema, data: &Value) -> bool {
+    check(schema, data).is_err_and(|mismatch| mismatch.detail.contains("too many steps"))
+}
+
+#[test]
+fn elements_of_one_hash_end_the_check_soon() {
+    let unique = schema(json!({"uniqueItems": true}));
+    let brackets = |n: usize| -> Value {
+        let bits = (0..16).map(|bit| if n >> bit & 1 == 0 { json!([]) } else { json!([[]]) });
+        Value::Array(bits.collect())
+    };
+    let lists: Value = (0..16_000).map(brackets).collect();
+    assert!(lists.to_string().len() > 900 << 10);
+    let integers: Value = (0..60_000_u64).map(|n| (1_u64 << 63) + n).collect();
+    let began = std::time::Instant::now();
+    assert!(is_too_much(&unique, &lists));
+    assert!(is_too_much(&unique, &integers));
+    assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
+    // What has hashes of its own costs as before.
+    let plain: Value = (0..60_000).map(|n| json!(n)).collect();
+    assert_eq!(check(&unique, &plain), Ok(()));
+    let texts: Value = (0..60_000).map(|n| json!(n.to_string())).collect();
+    assert_eq!(check(&unique, &texts), Ok(()));
+    let few: Value = (0..100).map(brackets).collect();
+    assert_eq!(check(&unique, &few), Ok(()));
+}
+
+#[test]
+fn a_name_costs_as_often_as_there_are_patterns() {
+    let patterns = |count: usize| {
+        let all = (0..count).map(|n| (format!("(x+x+){{9}}y{n}"), json!(true)));
+        schema(json!({
+            "patternProperties": all.collect::<serde_json::Map<_, _>>(),
+            "additionalProperties": true,
+        }))
+    };
+    let data = json!({"x".repeat(64 << 10): 1});
+    assert_eq!(check(&patterns(1), &data), Ok(()));
+    assert!(is_too_much(&patterns(90), &data));
+}
+
+#[test]
+fn unevaluated_is_refused_wherever_it_is_a_keyword() {
+    for (keyword, instead) in
+        [("unevaluatedProperties", "additionalProperties"), ("unevaluatedItems", "\"items\"")]
+    {
+        for (bad, at) in [
+            (json!({keyword: false}), ""),
+            (json!({"properties": {"a": {keyword: {}}}}), "/properties/a"),
+            (json!({"$defs": {keyword: {keyword: true}}}), "/$defs/KEYWORD"),
+            (json!({"allOf": [{"not": {keyword: false}}]}), "/allOf/0/not"),
+            (json!({"contentSchema": {"items": {keyword: 1}}}), "/contentSchema/items"),
+        ] {
+            let (found, detail) = refusal(bad);
+            assert_eq!(found, format!("{}/{keyword}", at.replace("KEYWORD", keyword)));
+            assert!(detail.contains(instead), "{detail}");
+        }
+        schema(json!({
+            "properties": {keyword: {"default": {keyword: 1}}},
+            "$defs": {keyword: {"enum": [{keyword: 1}]}},
+            "x-mine": {keyword: false},
+        }));
+    }
+}
+
+#[test]
+fn what_would_fill_the_memory_is_refused() {
+    // Pointers: many subschemas below a long name.
+    let many: Vec<Value> = (0..1_000).map(|_| json!({})).collect();
+    let long = json!({"properties": {"n".repeat(10_000): {"anyOf": many}}});
+    assert!(refusal(long).1.contains("pointers"));
+    // One default that many fields have.
+    let large = json!({"default": "d".repeat(30_000)});
+    let fields = |count: usize| -> serde_json::Map<String, Value> {
+        (0..count).map(|n| (format!("f{n}"), json!({"$ref": "#/$defs/large"}))).collect()
+    };
+    schema(json!({"properties": fields(8), "$defs": {"large": large}}));
+    let many = json!({"properties": fields(800), "$defs": {"large": large}});
+    assert!(refusal(many).1.contains("the defaults"));
+    // Defaults that become large once they are filled in.
+    let inner: serde_json::Map<String, Value> =
+        (0..50).map(|n| (format!("f{n}"), json!({"default": "d".repeat(200)}))).collect();
+    let outer: serde_json::Map<String, Value> = (0..100)
+        .map(|n| (format!("o{n}"), json!({"default": {}, "$ref": "#/$defs/inner"})))
+        .collect();
+    let filled = json!({"properties": outer, "$defs": {"inner": {"properties": inner}}});
+    assert!(refusal(filled).1.contains("the defaults"));
+}
+
 #[test]
 fn the_deepest_check_fits_the_stack() {
     let mut node = chain(12, |next| json!({"allOf": [next]}));
@@ -312,7 +401,7 @@ proptest! {
     }
 }
 
-const KEYWORDS: [&str; 14] = [
+const KEYWORDS: [&str; 13] = [
     r#"{"type": "object"}"#,
     r#"{"required": ["a"]}"#,
     r#"{"properties": {"a": {"type": ["number", "object"]}, "b": {"const": 7}}}"#,
@@ -324,7 +413,6 @@ const KEYWORDS: [&str; 14] = [
     r#"{"oneOf": [{"required": ["a"]}, {"required": ["b"]}]}"#,
     r#"{"if": {"required": ["a"]}, "then": {"required": ["b"]}, "else": {"required": ["c"]}}"#,
     r#"{"dependentRequired": {"a": ["b"]}}"#,
-    r#"{"unevaluatedProperties": false}"#,
     r##"{"allOf": [{"properties": {"c": {"$ref": "#"}}}]}"##,
     r#"{"not": {"enum": [7, null, {"a": {}}]}}"#,
 ];

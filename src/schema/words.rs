@@ -15,12 +15,10 @@ pub(crate) fn of(error: &ValidationError<'_>) -> Mismatch {
     let at = error.instance_path().as_str();
     let field = match error.kind() {
         Kind::Required { property } => below(at, property.as_str().unwrap_or_default()),
-        Kind::AdditionalProperties { unexpected } | Kind::UnevaluatedProperties { unexpected } => {
-            match unexpected.first() {
-                Some(name) => below(at, name),
-                None => at.to_owned(),
-            }
-        }
+        Kind::AdditionalProperties { unexpected } => match unexpected.first() {
+            Some(name) => below(at, name),
+            None => at.to_owned(),
+        },
         _ => at.to_owned(),
     };
     Mismatch { field, detail: cut(format!("expected {}", expected(error))) }
@@ -34,12 +32,10 @@ fn expected(error: &ValidationError<'_>) -> String {
             format!("one of the types {}", kinds.join(", "))
         }
         Kind::Required { .. } => "this field: it is required".to_owned(),
-        Kind::AdditionalProperties { .. }
-        | Kind::UnevaluatedProperties { .. }
-        | Kind::FalseSchema => "nothing here: the schema knows no such field".to_owned(),
-        Kind::AdditionalItems { .. } | Kind::UnevaluatedItems { .. } => {
-            "fewer elements: the schema knows no such ones".to_owned()
+        Kind::AdditionalProperties { .. } | Kind::FalseSchema => {
+            "nothing here: the schema knows no such field".to_owned()
         }
+        Kind::AdditionalItems { .. } => "fewer elements: the schema knows no such ones".to_owned(),
         Kind::Constant { expected_value } => expected_value.to_string(),
         Kind::Enum { options } => format!("one of {options}"),
         Kind::Minimum { limit } => format!("at least {limit}"),

@@ -354,6 +354,24 @@ async fn presence_is_exact_also_after_a_socket_breaks() {
     // To be in a state takes a subscription.
     watcher.send(&json!({"op": "state", "sub": "none", "state": 1})).await;
     assert_eq!(watcher.expect("error").await["code"], "invalid-body");
+    // One connection takes no more than its share of a channel.
+    let be = |n| {
+        json!({"op": "subscribe", "sub": format!("p{n}"), "target": {"presence": "room"},
+            "state": n})
+    };
+    for n in 0..4 {
+        sockets[0].send(&be(n)).await;
+        watcher.expect("presence").await;
+    }
+    let mut greedy = sockets.remove(0);
+    greedy.send(&be(4)).await;
+    let mut refused = json!({"op": "presence"});
+    while refused["op"] == "presence" {
+        refused = greedy.frame().await;
+    }
+    assert_eq!((&refused["code"], &refused["sub"]), (&json!("too-many"), &json!("p4")));
+    assert_eq!(listed().await.len(), 4);
+    drop(greedy);
     drop((watcher, sockets));
     freed(&server).await;
 }

@@ -258,6 +258,8 @@ impl Connection {
     /// Lets every subscription show what may be seen now: one whose view has changed begins anew,
     /// and one that may see nothing any more ends.
     async fn renew(&mut self) {
+        // One that has ended by an error stays so.
+        self.subscriptions.retain(|_, live| !live.subscription.has_failed());
         let Some(scope) = &self.scope else { return };
         let changed = self.subscriptions.iter().filter_map(|(sub, live)| {
             let viewer = scope.viewer_of(&live.target);

@@ -123,7 +123,8 @@ pub enum UserEvent {
 
 const CREATED: EventType = EventType::known("user.created");
 const UPDATED: EventType = EventType::known("user.updated");
-const DELETED: EventType = EventType::known("user.deleted");
+/// A user was erased.
+pub const DELETED: EventType = EventType::known("user.deleted");
 const SESSION_STARTED: EventType = EventType::known("session.started");
 const SESSION_REFRESHED: EventType = EventType::known("session.refreshed");
 const SESSION_ENDED: EventType = EventType::known("session.ended");

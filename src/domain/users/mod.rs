@@ -14,7 +14,7 @@ mod tests;
 pub use command::{Issue, Refresh, Step, UserCommand};
 pub use decide::{Claimed, decide};
 pub(crate) use events::schemas;
-pub use events::{Ended, UserEvent};
+pub use events::{DELETED, Ended, UserEvent};
 pub use recent::{NewAccess, Recent, Subject};
 pub use state::{
     Challenge, Factor, Identity, IdentityKey, Passkey, Sealed, Session, User, UserState,

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::AcqRel;
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use tokio::time::MissedTickBehavior;
 
 use super::message::Said;
-use super::{Channels, here, unsaid};
+use super::{Channels, here, is_heard};
 use crate::clock;
 
 /// How often what is too old is looked for.
@@ -17,30 +18,45 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const BEATS: u32 = 5;
 /// Who asks often is answered at most so often.
 const PAUSE: Duration = Duration::from_millis(100);
+/// So much is said before it is waited for.
+const CHUNK: usize = 256;
 
 impl Channels {
-    /// Cares for the channels for as long as the task runs.
+    /// Cares for the channels for as long as the task runs. Whoever waits for others to be told
+    /// delays nothing else.
     pub(crate) async fn care(self: Arc<Self>) {
-        let beat_every = self.options.node_silence_max / BEATS;
-        let mut look = tokio::time::interval(LOOK_EVERY.min(beat_every));
+        tokio::join!(self.look_around(), self.keep_beating(), self.keep_telling());
+    }
+
+    async fn look_around(&self) {
+        let mut look = tokio::time::interval(LOOK_EVERY.min(self.beat_every()));
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut beaten: Option<Instant> = None;
         loop {
-            tokio::select! {
-                _ = look.tick() => {
-                    self.forget_old();
-                    self.bury(Instant::now());
-                    if beaten.is_none_or(|beaten| beaten.elapsed() >= beat_every) {
-                        beaten = Some(Instant::now());
-                        self.beat().await;
-                    }
-                }
-                () = self.wanted.notified() => {
-                    self.say_what_is_wanted().await;
-                    tokio::time::sleep(PAUSE).await;
-                }
-            }
+            look.tick().await;
+            self.forget_old();
+            self.bury(Instant::now());
         }
+    }
+
+    async fn keep_beating(&self) {
+        let mut beat = tokio::time::interval(self.beat_every());
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            beat.tick().await;
+            self.beat().await;
+        }
+    }
+
+    async fn keep_telling(&self) {
+        loop {
+            self.wanted.notified().await;
+            self.say_what_is_wanted().await;
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    fn beat_every(&self) -> Duration {
+        self.options.node_silence_max / BEATS
     }
 
     fn forget_old(&self) {
@@ -60,35 +76,53 @@ impl Channels {
     }
 
     /// Says that the node lives, and what could not be said before.
-    async fn beat(self: &Arc<Self>) {
+    pub(super) async fn beat(&self) {
         if !self.bus.is_shared() {
             return;
         }
-        let unsaid: Vec<_> = self.unsaid.lock().drain().collect();
-        for (channel, key) in unsaid {
-            self.say_gone(channel, key);
+        let is_too_much = self.unsaid.lock().take_too_much();
+        if is_too_much {
+            // All forget who is here, and are told anew.
+            match is_heard(self.say_of_node(&Said::Bye { node: self.node })).await {
+                true => self.want(&self.wants_tell),
+                false => self.unsaid.lock().overflow(),
+            }
         }
-        self.say_or_log(&Said::Beat { node: self.node }).await;
+        // After a Bye, whoever hears this asks who is here.
+        if is_heard(self.say_of_node(&Said::Beat { node: self.node })).await {
+            self.say_unsaid().await;
+        }
     }
 
-    async fn say_or_log(&self, said: &Said) -> bool {
-        let outcome = match self.say_of_node(said) {
-            Ok(accepted) => accepted.await.map_err(unsaid),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = &outcome {
-            tracing::debug!(%error, "other nodes can't be told");
+    /// Says who has left, as far as that could not be said before.
+    async fn say_unsaid(&self) {
+        let gone = self.unsaid.lock().take();
+        let mut is_said = true;
+        for chunk in gone.chunks(CHUNK) {
+            let mut outcomes = vec![false; chunk.len()];
+            if is_said {
+                let said = chunk.iter().map(|(channel, key)| {
+                    is_heard(self.say(channel, &Said::Gone { node: self.node, key: *key }))
+                });
+                outcomes = join_all(said).await;
+            }
+            for ((channel, key), _) in chunk.iter().zip(outcomes).filter(|(_, said)| !said) {
+                is_said = false;
+                self.unsaid.lock().add(Arc::clone(channel), *key);
+            }
         }
-        outcome.is_ok()
     }
 
     /// Asks others, and answers them.
     pub(super) async fn say_what_is_wanted(&self) {
+        if self.wants_own.swap(false, AcqRel) {
+            self.put_own_back();
+        }
         if !self.bus.is_shared() {
             return;
         }
         if self.wants_who.swap(false, AcqRel)
-            && !self.say_or_log(&Said::Who { node: self.node }).await
+            && !is_heard(self.say_of_node(&Said::Who { node: self.node })).await
         {
             self.want(&self.wants_who);
         }
@@ -97,28 +131,29 @@ impl Channels {
         }
     }
 
-    /// Says again who is present by a connection to this node; returns whether all of it was.
+    /// Says again who is present by a connection to this node, until something can't be said;
+    /// returns whether all of it was.
     async fn tell_mine(&self) -> bool {
         let keys: Vec<_> = self.mine.lock().keys().copied().collect();
-        let mut is_told = true;
-        for key in keys {
-            let said = {
+        for chunk in keys.chunks(CHUNK) {
+            let said: Vec<_> = {
                 let mine = self.mine.lock();
-                let Some((channel, entry)) = mine.get(&key) else { continue };
-                self.say(&channel.key, &here(entry))
+                let known = chunk.iter().filter_map(|key| mine.get(key));
+                known
+                    .map(|(channel, entry)| is_heard(self.say(&channel.key, &here(entry))))
+                    .collect()
             };
-            is_told &= match said {
-                Ok(accepted) => accepted.await.is_ok(),
-                Err(_) => false,
-            };
+            if join_all(said).await.contains(&false) {
+                return false;
+            }
         }
-        is_told
+        true
     }
 
     /// Says that the node stops, and hears nothing any more.
     pub(crate) async fn stop(&self) {
         if self.bus.is_shared() {
-            self.say_or_log(&Said::Bye { node: self.node }).await;
+            is_heard(self.say_of_node(&Said::Bye { node: self.node })).await;
         }
         self.close();
     }

@@ -75,8 +75,11 @@ impl Inbox {
     /// Hears who is present in a channel; who is now.
     pub fn watch(&mut self, channel: &Channel) -> (SubId, What) {
         let sub = self.add(channel);
-        let mut lane = self.channels.lane_of(&channel.key).lock();
-        (sub, lane.room(&channel.key, 0).watch(sub, &self.mailbox))
+        let partition = self.channels.partition(&channel.key);
+        let mut lane = self.channels.lanes[partition].lock();
+        let of = (&channel.project, &channel.name);
+        let (_, floor) = self.channels.terms_of(of, partition, lane.seen);
+        (sub, lane.room(&channel.key, floor).watch(sub, &self.mailbox))
     }
 
     fn add(&mut self, channel: &Channel) -> SubId {

@@ -14,8 +14,9 @@ mod room;
 mod terms;
 #[cfg(test)]
 mod tests;
+mod unsaid;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
@@ -38,6 +39,7 @@ use crate::metrics::Metrics;
 use self::lane::{Arriving, Lane};
 use self::message::Said;
 use self::nodes::Nodes;
+use self::unsaid::Unsaid;
 
 pub use inbox::Inbox;
 pub use mailbox::{Delivery, SubId, What};
@@ -137,11 +139,13 @@ pub struct Channels {
     /// one is in order; never taken while a record is heard.
     mine: Mutex<HashMap<Uuid, (Channel, Entry)>>,
     /// Those who have left, as far as that could not be said.
-    unsaid: Mutex<HashSet<(Arc<str>, Uuid)>>,
+    unsaid: Mutex<Unsaid>,
     next_sub: AtomicU64,
     /// What was heard asks for something to be said, which the care taker does.
     wants_who: AtomicBool,
     wants_tell: AtomicBool,
+    /// Who is present by this node may not be what was heard of it.
+    wants_own: AtomicBool,
     wanted: Notify,
 }
 
@@ -173,6 +177,7 @@ impl Channels {
             next_sub: AtomicU64::new(1),
             wants_who: AtomicBool::new(false),
             wants_tell: AtomicBool::new(false),
+            wants_own: AtomicBool::new(false),
             wanted: Notify::new(),
         })
     }
@@ -260,7 +265,7 @@ impl Channels {
             Some(terms) if terms.history().is_some() => {
                 (terms.history(), terms.floor(partition, seen, self.started_at))
             }
-            _ => (None, 0),
+            _ => (None, seen),
         }
     }
 
@@ -299,21 +304,14 @@ impl Channels {
         }
         let channels = Arc::clone(self);
         self.runtime.spawn(async move {
-            let outcome = match said {
-                Ok(accepted) => accepted.await.map_err(unsaid),
-                Err(error) => Err(error),
-            };
-            if outcome.is_err() {
-                channels.unsaid.lock().insert((channel, key));
+            if !is_heard(said).await {
+                channels.unsaid.lock().add(channel, key);
             }
         });
     }
 
     fn arrived(&self, record: &Record, message: Message) {
-        let Some((project, name)) = record.key.split_once('/') else { return };
-        let (Ok(project), Ok(name)) = (ProjectId::new(project), ChannelName::new(name)) else {
-            return;
-        };
+        let Some((project, name)) = names(&record.key) else { return };
         let mut lane = self.lanes[record.partition].lock();
         let (keep, floor) = self.terms_of((&project, &name), record.partition, lane.seen);
         let deliveries = lane.arrive(&record.key, Arriving { message, keep, floor });
@@ -323,7 +321,31 @@ impl Channels {
     /// Nobody on nodes that a test holds of is present any more.
     fn lost_nodes(&self, is_lost: impl Fn(Uuid) -> bool) {
         for lane in &self.lanes {
-            lane.lock().each(|room, _| room.gone_with(&is_lost));
+            lane.lock().each(|room, _| room.gone_with(|one| is_lost(one.node)));
+        }
+    }
+
+    /// Somebody is present, as a record says.
+    fn came(&self, record: &Record, entry: Entry) {
+        let Some((project, name)) = names(&record.key) else { return };
+        let mut lane = self.lanes[record.partition].lock();
+        let (_, floor) = self.terms_of((&project, &name), record.partition, lane.seen);
+        lane.room(&record.key, floor).here(entry);
+    }
+
+    /// Has exactly those present of this node who are, whatever was heard of them.
+    fn put_own_back(&self) {
+        let mine = self.mine.lock();
+        let is_ghost = |one: &Entry| one.node == self.node && !mine.contains_key(&one.key);
+        for lane in &self.lanes {
+            lane.lock().each(|room, _| room.gone_with(is_ghost));
+        }
+        for (channel, entry) in mine.values() {
+            let partition = self.partition(&channel.key);
+            let mut lane = self.lanes[partition].lock();
+            let of = (&channel.project, &channel.name);
+            let (_, floor) = self.terms_of(of, partition, lane.seen);
+            lane.room(&channel.key, floor).here(entry.clone());
         }
     }
 
@@ -355,8 +377,7 @@ impl Listener for Channels {
             _ if record.is_old => {}
             Said::Here { node, key, user, state, since } => {
                 self.heard_of(node);
-                let mut lane = self.lanes[record.partition].lock();
-                lane.room(&record.key, 0).here(Entry { key, user, state, since, node });
+                self.came(&record, Entry { key, user, state, since, node });
             }
             Said::Gone { node, key } => {
                 let mut lane = self.lanes[record.partition].lock();
@@ -366,6 +387,8 @@ impl Listener for Channels {
                 lane.tidy(&record.key);
             }
             Said::Beat { node } => self.heard_of(node),
+            // It could not tell who has left.
+            Said::Bye { node } if node == self.node => self.want(&self.wants_own),
             Said::Bye { node } => {
                 self.nodes.lock().left(node);
                 self.lost_nodes(|one| one == node);
@@ -385,10 +408,29 @@ impl Listener for Channels {
         if lane.go_on_at(offset) {
             tracing::warn!(partition, offset, "messages of channels were lost on their way here");
             let node = self.node;
-            lane.each(|room, _| room.gone_with(|one| one != node));
+            lane.each(|room, _| room.gone_with(|one| one.node != node));
+            self.want(&self.wants_own);
         }
         self.want(&self.wants_who);
     }
+}
+
+/// The project and the name of a channel.
+fn names(key: &str) -> Option<(ProjectId, ChannelName)> {
+    let (project, name) = key.split_once('/')?;
+    Some((ProjectId::new(project).ok()?, ChannelName::new(name).ok()?))
+}
+
+/// Whether it is sure that something said will be heard.
+async fn is_heard(said: Result<Accepted, Error>) -> bool {
+    let outcome = match said {
+        Ok(accepted) => accepted.await.map_err(unsaid),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = &outcome {
+        tracing::debug!(%error, "other nodes can't be told");
+    }
+    outcome.is_ok()
 }
 
 /// As the others are told.

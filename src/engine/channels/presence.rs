@@ -53,9 +53,9 @@ impl Present {
         Change { left: left.into_iter().collect(), ..Change::default() }
     }
 
-    /// All of whom a test of their node holds are there no more.
-    pub(super) fn gone_with(&mut self, is_lost: impl Fn(Uuid) -> bool) -> Change {
-        let left = self.entries.extract_if(.., |_, entry| is_lost(entry.node));
+    /// All of whom a test holds are there no more.
+    pub(super) fn gone_with(&mut self, is_lost: impl Fn(&Entry) -> bool) -> Change {
+        let left = self.entries.extract_if(.., |_, entry| is_lost(entry));
         Change { left: left.map(|(_, entry)| entry).collect(), ..Change::default() }
     }
 
@@ -116,7 +116,7 @@ mod tests {
                     0 => present.here(entry(key, node, "a")),
                     1 => present.here(entry(key, node, "b")),
                     2 | 3 => present.gone(Uuid::from_u128(node), Uuid::from_u128(key)),
-                    _ => present.gone_with(|one| one == Uuid::from_u128(node)),
+                    _ => present.gone_with(|one| one.node == Uuid::from_u128(node)),
                 };
                 let Some(watcher) = &mut watcher else { continue };
                 for one in change.joined {

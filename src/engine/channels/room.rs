@@ -208,8 +208,8 @@ impl Room {
         self.tell_change(change);
     }
 
-    /// Nobody of these nodes is present any more.
-    pub(super) fn gone_with(&mut self, is_lost: impl Fn(Uuid) -> bool) {
+    /// Nobody of whom a test holds is present any more.
+    pub(super) fn gone_with(&mut self, is_lost: impl Fn(&Entry) -> bool) {
         let change = self.present.gone_with(is_lost);
         self.tell_change(change);
     }

@@ -27,7 +27,7 @@ pub const HISTORY_SECONDS_MAX: u32 = 3_600;
 pub struct Terms {
     rules: Rules,
     history: Option<ChannelHistory>,
-    /// When this was said.
+    /// Since when this holds.
     since: Timestamp,
     /// How far each partition was when these terms were first looked at, where that was after the
     /// start: what came before was not kept by them.
@@ -60,7 +60,7 @@ pub fn rule_name(operation: &str) -> &str {
 
 impl Terms {
     /// Rules that no longer compile let nobody do anything.
-    fn new(state: &ChannelState) -> Self {
+    fn new(state: &ChannelState, since: Timestamp) -> Self {
         let config = &state.config;
         let rules = Rules::compile(&source(config)).unwrap_or_else(|error| {
             tracing::error!(%error, "stored rules of a channel can't be used: they allow nothing");
@@ -71,7 +71,7 @@ impl Terms {
             messages: history.messages.clamp(1, HISTORY_MESSAGES_MAX),
             seconds: history.seconds.clamp(1, HISTORY_SECONDS_MAX),
         });
-        Self { rules, history, since: state.updated_at, floors: Mutex::default() }
+        Self { rules, history, since, floors: Mutex::default() }
     }
 
     /// Whether there is anything that somebody may say who is not past the rules.
@@ -93,17 +93,21 @@ impl Terms {
         }
     }
 
-    /// Those of all channels; what has not changed since `earlier` is taken from there.
+    /// Those of all channels; what has not changed since `earlier` is taken from there. With
+    /// another pattern, a channel may be under others than before: then all begin to hold now.
     pub(crate) fn of_all(
         channels: &BTreeMap<ChannelPattern, ChannelState>,
         earlier: Option<(&BTreeMap<ChannelPattern, ChannelState>, &AllTerms)>,
     ) -> AllTerms {
+        let now = earlier.map(|_| clock::now());
+        let earlier = earlier.filter(|(before, _)| before.keys().eq(channels.keys()));
         let terms = channels.iter().map(|(name, state)| {
+            let since = now.unwrap_or(state.updated_at);
             let known = earlier.and_then(|(before, terms)| {
                 let is_same = before.get(name).is_some_and(|one| one.config == state.config);
                 terms.get(name).filter(|_| is_same)
             });
-            (name.clone(), known.map_or_else(|| Arc::new(Self::new(state)), Arc::clone))
+            (name.clone(), known.map_or_else(|| Arc::new(Self::new(state, since)), Arc::clone))
         });
         terms.collect()
     }

@@ -395,3 +395,82 @@ async fn what_is_lost_on_its_way_is_told() {
     let place = Place { epoch: rig.bus.epoch(), offset: 999 };
     assert_eq!(Inbox::new(node).join(&channel("kept.1"), Some(place)).1.len(), 0);
 }
+
+#[tokio::test]
+async fn after_a_gap_exactly_those_of_the_node_are_present_who_are() {
+    let rig = Rig::new(2);
+    let node = &rig.nodes[0];
+    let mut inbox = Inbox::new(node);
+    present(&mut inbox, "a", "1").await;
+    let here = node.present(&channel("a"));
+    let key = channel("a").key;
+    let partition = node.partition(&key);
+    let ghost = Entry { key: Uuid::from_u128(1), state: Bytes::from("2"), ..here[0].clone() };
+    {
+        let mut lane = node.lanes[partition].lock();
+        let room = lane.known(&key).unwrap();
+        room.gone(node.node, here[0].key);
+        room.here(ghost);
+    }
+    node.go_on_at(partition, 1000);
+    rig.settle().await;
+    assert_eq!(node.present(&channel("a")), here);
+}
+
+#[tokio::test]
+async fn who_has_left_unheard_is_forgotten_by_all_once_they_can_be_told() {
+    for is_too_much in [false, true] {
+        let rig = Rig::new(2);
+        let (here, there) = (&rig.nodes[0], &rig.nodes[1]);
+        let mut inbox = Inbox::new(here);
+        let mut watcher = Inbox::new(there);
+        watcher.watch(&channel("a"));
+        present(&mut inbox, "a", "1").await;
+        let sub = present(&mut inbox, "a", "2").await;
+        let key = there.present(&channel("a"))[1].key;
+        // It leaves, and nobody hears it.
+        here.mine.lock().remove(&key);
+        inbox.leave(sub);
+        match is_too_much {
+            true => here.unsaid.lock().overflow(),
+            false => here.unsaid.lock().add(channel("a").key, key),
+        }
+        here.beat().await;
+        rig.settle().await;
+        for node in [here, there] {
+            let states: Vec<_> =
+                node.present(&channel("a")).into_iter().map(|one| one.state).collect();
+            assert_eq!(states, ["1"], "{is_too_much}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_nobody_kept_counts_as_missed_whatever_is_configured_later() {
+    let rig = Rig::new(1);
+    let node = &rig.nodes[0];
+    let pattern = |text: &str| ChannelPattern::new(text).unwrap();
+    let kept = state().channels[&pattern("kept.*")].clone();
+    // Somebody watches a channel of which nothing is kept.
+    let place = publish(node, "late", "0").await;
+    publish(node, "late", "1").await;
+    let mut watcher = Inbox::new(node);
+    watcher.watch(&channel("late"));
+    let mut project = state();
+    project.channels.insert(pattern("late"), kept.clone());
+    node.catalog.put(ProjectId::new("p").unwrap(), project.clone());
+    assert_eq!(texts(&Inbox::new(node).join(&channel("late"), Some(place)).1), ["?"]);
+    // A narrower pattern keeps nothing for a while.
+    let mut nothing = kept;
+    nothing.config.history = None;
+    project.channels.insert(pattern("kept.1"), nothing);
+    node.catalog.put(ProjectId::new("p").unwrap(), project.clone());
+    let place = publish(node, "kept.1", "0").await;
+    publish(node, "kept.1", "1").await;
+    project.channels.remove(&pattern("kept.1"));
+    node.catalog.put(ProjectId::new("p").unwrap(), project);
+    let seen = publish(node, "kept.1", "2").await;
+    for (place, wanted) in [(place, vec!["?"]), (seen, vec![])] {
+        assert_eq!(texts(&Inbox::new(node).join(&channel("kept.1"), Some(place)).1), wanted);
+    }
+}

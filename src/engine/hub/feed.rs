@@ -227,6 +227,10 @@ impl Feed {
     /// Sends the target's documents as they are now; returns the offset to go on from.
     async fn snapshot(&self, reset: bool) -> Result<Offset, Error> {
         self.partition.check_readable()?;
+        let _turn = match self.target.shape() {
+            Shape::Ordered(_) => Some(self.outgoing.turn().await),
+            _ => None,
+        };
         let view = self.partition.documents().view().await?;
         let next = view.checkpoint().await?;
         let position = self.position(next.saturating_sub(1));
@@ -256,7 +260,7 @@ impl Feed {
         Ok(next)
     }
 
-    /// In an order, all are held in memory for a moment.
+    /// In an order, all are held in memory for a moment: the caller has the socket's turn.
     async fn snapshot_all(
         &self,
         view: &dyn Reader,

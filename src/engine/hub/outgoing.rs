@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, MutexGuard, Notify};
 
 use super::Options;
 
@@ -20,6 +20,8 @@ pub struct Outgoing {
     bytes: Cell<usize>,
     waker: RefCell<Option<Waker>>,
     drained: Notify,
+    /// Held by whoever holds many documents for the socket.
+    turn: Mutex<()>,
     ended: Cell<bool>,
     frames_max: usize,
     bytes_max: usize,
@@ -37,6 +39,7 @@ impl Outgoing {
             bytes: Cell::new(0),
             waker: RefCell::new(None),
             drained: Notify::new(),
+            turn: Mutex::new(()),
             ended: Cell::new(false),
             frames_max: options.queue_frames_max,
             bytes_max: options.queue_bytes_max,
@@ -73,6 +76,14 @@ impl Outgoing {
         {
             self.drained.notified().await;
         }
+    }
+
+    /// Waits for [`Outgoing::room`] and until no other subscription holds many documents for this
+    /// socket: whoever collects some holds this from before that until they are queued.
+    pub(super) async fn turn(&self) -> MutexGuard<'_, ()> {
+        let turn = self.turn.lock().await;
+        self.room().await;
+        turn
     }
 
     /// Takes no more frames; the connection ends once those queued are sent.
@@ -142,5 +153,25 @@ impl Outgoing {
         if let Some(waker) = self.waker.borrow_mut().take() {
             waker.wake();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[test]
+    fn one_at_a_time_has_its_turn_and_only_while_there_is_room() {
+        let outgoing = Outgoing::new(&Options { queue_bytes_max: 8, ..Options::default() });
+        let first = outgoing.turn().now_or_never();
+        assert!(first.is_some() && outgoing.turn().now_or_never().is_none());
+        drop(first);
+        outgoing.push(Bytes::from_static(b"12345678"));
+        assert!(outgoing.turn().now_or_never().is_none());
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(outgoing.poll_take(&mut context).is_ready());
+        assert!(outgoing.turn().now_or_never().is_some());
     }
 }

@@ -2,6 +2,7 @@
 //! the thread.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,6 +22,11 @@ const TAIL: ReadLimit = ReadLimit { events_max: 1024, bytes_max: 1 << 20 };
 /// Sleeps shorter than this are not worth a timer.
 const PACE_MIN: Duration = Duration::from_millis(1);
 
+/// A destroyed key opens nothing any more on any node after this long.
+const KEYS_HELD: Duration = Duration::from_secs(6);
+/// The longest that erasures, one after the other, put it off.
+const ERASED_WAIT_MAX: Duration = Duration::from_secs(30);
+
 /// How far the fan-out of one partition is.
 #[derive(Default)]
 pub(super) struct Tail {
@@ -39,6 +45,8 @@ pub struct Shard {
     pub(super) live_bytes: Cell<usize>,
     pub(super) tails: Vec<Tail>,
     next_id: Cell<u64>,
+    /// Projects whose live queries are about to ask again, for somebody was erased: when.
+    erased: RefCell<HashMap<ProjectId, Instant>>,
 }
 
 impl Shard {
@@ -56,6 +64,7 @@ impl Shard {
             live_bytes: Cell::new(0),
             tails,
             next_id: Cell::new(0),
+            erased: RefCell::default(),
         });
         for partition in 0..shard.tails.len() {
             tokio::task::spawn_local(Rc::clone(&shard).follow(partition));
@@ -122,10 +131,14 @@ impl Shard {
     }
 
     /// No await in here: the groups and the tail's place move together.
-    fn dispatch(&self, tail: &Tail, read: &Read, end: Offset) -> usize {
+    fn dispatch(self: &Rc<Self>, tail: &Tail, read: &Read, end: Offset) -> usize {
         let (mut groups, mut watches) = (self.groups.borrow_mut(), self.watches.borrow_mut());
         let (mut frames, mut fallen) = (0, 0);
         for recorded in read.events.iter().take_while(|one| one.position.offset < end) {
+            if recorded.event.kind == domain::users::DELETED && watches.has(&recorded.event.project)
+            {
+                self.note_erased(&recorded.event.project);
+            }
             // What it was may read as `null` by now, whatever a live query knows of it.
             let is_certain = !self.engine.personal.may_have_sealed(&recorded.event);
             let told = (&**recorded, is_certain);
@@ -141,6 +154,36 @@ impl Shard {
         metrics.hub_frames.inc_by(frames as u64);
         metrics.socket_resync.inc_by(fallen as u64);
         frames
+    }
+
+    /// Lets live queries ask again once no node holds the key of who was erased. Those who are
+    /// erased meanwhile put it off.
+    fn note_erased(self: &Rc<Self>, project: &ProjectId) {
+        let is_first = self.erased.borrow_mut().insert(project.clone(), Instant::now()).is_none();
+        if is_first {
+            let (shard, project) = (Rc::clone(self), project.clone());
+            tokio::task::spawn_local(async move { shard.after_erasure(&project).await });
+        }
+    }
+
+    async fn after_erasure(&self, project: &ProjectId) {
+        let mut begun = Instant::now();
+        loop {
+            let last = self.erased.borrow().get(project).copied();
+            let Some(last) = last else { return };
+            let is_over = last.elapsed() >= KEYS_HELD;
+            if !is_over && begun.elapsed() < ERASED_WAIT_MAX {
+                tokio::time::sleep_until((last + KEYS_HELD).into()).await;
+                continue;
+            }
+            if let Some(personal) = self.engine.personal.by_collection(project) {
+                self.watches.borrow().ask_again(project, &personal);
+            }
+            if is_over {
+                self.erased.borrow_mut().remove(project);
+            }
+            begun = Instant::now();
+        }
     }
 
     async fn pace(&self, round: Instant, pushed: usize) {

@@ -180,7 +180,8 @@ impl Watch {
             engine.metrics.live_refills.inc();
         }
         self.weigh();
-        if self.shard.live_bytes.get() > engine.options.hub.live_bytes_max {
+        // One that runs already goes on.
+        if before == 0 && self.shard.live_bytes.get() > engine.options.hub.live_bytes_max {
             return Err(Error::LiveFull);
         }
         if let Some(news) = news {
@@ -291,6 +292,13 @@ impl Watch {
             self.next.set(self.next.get().max(at));
             self.behind.notify_one();
         }
+    }
+
+    /// Asks the tables anew: they may show less than they did, without an event that says what.
+    pub(super) fn ask_again(&self) {
+        let from = self.reached();
+        self.load_from.set(Some(from));
+        self.put_out(from);
     }
 
     /// Takes what a document has become by an event, unless the tables must be asked.

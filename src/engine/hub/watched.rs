@@ -27,17 +27,21 @@ impl Feed {
         let watch = self.watch();
         let mut start = start;
         loop {
-            let (held, next) = match start {
+            let resumed = match start {
                 Start::After(from) if from.partition != self.partition.id => {
                     return Err(Error::PositionElsewhere { position: from });
                 }
-                Start::After(from) if self.can_resume(from).await? => {
-                    (self.held_at(from).await?, from.offset + 1)
-                }
-                _ => (None, 0),
+                Start::After(from) if self.can_resume(from).await? => Some(from),
+                _ => None,
             };
             // What a client has seen is never told back to it.
-            watch.wait(next).await?;
+            watch.wait(resumed.map_or(0, |from| from.offset + 1)).await?;
+            let turn = self.outgoing.turn().await;
+            let held = match resumed {
+                Some(from) => self.held_at(from).await?,
+                None => None,
+            };
+            watch.wait(0).await?;
             let mut held = match held {
                 Some(held) => held,
                 None => self.send_shown(&watch, start != Start::Snapshot).await,
@@ -45,12 +49,13 @@ impl Feed {
             self.outgoing.room().await;
             watch.wait(0).await?;
             while watch.is_far_from(&held) && !self.outgoing.has_ended() {
+                drop(held);
                 held = self.send_shown(&watch, true).await;
                 self.outgoing.room().await;
                 watch.wait(0).await?;
             }
             watch.enter(&self.encoder, &held, self.member());
-            drop(held);
+            drop((held, turn));
             let missed = self.fallen().await;
             if let Some(error) = watch.failure() {
                 return Err(error);

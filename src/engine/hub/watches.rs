@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use domain::{Offset, PartitionId, ProjectId, Recorded};
+use domain::{CollectionName, Offset, PartitionId, ProjectId, Recorded};
 
 use super::Target;
 use super::change::Told;
@@ -12,6 +12,7 @@ use super::group::Pushed;
 use super::shard::Shard;
 use super::sorted::Sorted;
 use super::watch::Watch;
+use crate::personal::ByCollection;
 
 /// All live queries of one shard.
 #[derive(Default)]
@@ -92,6 +93,22 @@ impl Watches {
             pushed.fallen += shown.fallen;
         });
         pushed
+    }
+
+    /// Those of a project ask the tables anew, if what was ever personal may be in their answers.
+    pub(super) fn ask_again(&self, project: &ProjectId, personal: &ByCollection) {
+        let Some(collections) = self.by_project.get(project) else { return };
+        let concerned = collections.iter().filter(|(name, _)| {
+            CollectionName::new(name).is_ok_and(|name| personal.contains_key(&name))
+        });
+        for watch in concerned.flat_map(|(_, watches)| watches.all()) {
+            watch.ask_again();
+        }
+    }
+
+    /// Whether there is any of this project.
+    pub(super) fn has(&self, project: &ProjectId) -> bool {
+        self.by_project.contains_key(project)
     }
 
     /// Puts all of a partition out of the fan-out: `at` is the first event not got.

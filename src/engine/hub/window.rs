@@ -170,15 +170,16 @@ pub(super) fn difference<'a>(
     let now: HashMap<&DocumentId, &Document> = shown.iter().map(|one| (&one.id, *one)).collect();
     let mut before = HashMap::new();
     for document in held {
-        before.insert(&document.id, document.position);
+        before.insert(&document.id, (document.position, &document.data));
         if !now.contains_key(&document.id) {
             gone.push(document);
         }
     }
     let come = shown.into_iter().filter_map(|document| match before.get(&document.id) {
         None => Some((ChangeKind::Added, document)),
-        Some(position) if *position != document.position => Some((ChangeKind::Modified, document)),
-        Some(_) => None,
+        // Without an event, it may be erased in part.
+        Some(before) if *before == (document.position, &document.data) => None,
+        Some(_) => Some((ChangeKind::Modified, document)),
     });
     let gone = gone.into_iter().map(|document| (ChangeKind::Removed, document));
     gone.chain(come).map(|(kind, document)| (kind, document.clone())).collect()

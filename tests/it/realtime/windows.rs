@@ -396,3 +396,34 @@ async fn a_slow_socket_gets_what_it_lacks_of_the_window() {
     let changes = slow.changes(2).await;
     assert_eq!((told(&changes[0]).0, told(&changes[1])), ("removed", ("added", "last", false)));
 }
+
+#[tokio::test]
+async fn who_is_erased_is_gone_from_open_windows_and_counts() {
+    let (_server, project) = started().await;
+    let ann = Person::sign_up(&project, "ann@example.com").await;
+    let settings = json!({"fields": {"note": {"personal": true}}, "subject": "person"});
+    project.client.put(&project.path("/collections/c"), &settings).expect(201).await;
+    project.write("c", "a", &json!({"person": ann.id, "note": "fever", "n": 1})).await;
+    let mut window = Socket::connect(&project).await;
+    window.subscribe("w", &largest(2), None).await;
+    let (documents, _) = window.snapshot().await;
+    assert_eq!(documents[0]["data"]["note"], "fever");
+    let mut count = Socket::connect(&project).await;
+    let filter = json!({"field": "note", "op": "==", "value": "fever"});
+    count.subscribe("n", &json!({"collection": "c", "where": filter, "count": true}), None).await;
+    assert_eq!(count.expect("count").await["count"], 1);
+    count.expect("live").await;
+
+    let user = project.path(&format!("/users/{}", ann.id));
+    project.client.delete(&user).expect(204).await;
+    let change = window.expect("change").await;
+    assert_eq!(
+        (&change["type"], &change["document"]["data"]["note"]),
+        (&json!("modified"), &json!(null))
+    );
+    assert_eq!(count.expect("count").await["count"], 0);
+    // What a filter no longer knows of the document does not keep it from going.
+    project.delete("c", "a").expect(204).await;
+    let gone = window.expect("change").await;
+    assert_eq!(gone["type"], "removed");
+}

@@ -38,6 +38,8 @@ use crate::routes::Need;
 const PENDING_MAX: usize = 256;
 /// Deliveries that are written before others of the connection get their turn.
 const ROUND_MAX: usize = 64;
+/// Entries of one connection among those present in one channel.
+const ENTRIES_MAX: usize = 4;
 /// The longest `ref`, in bytes.
 const REFERENCE_BYTES_MAX: usize = 64;
 
@@ -257,6 +259,14 @@ impl Channels {
 
     fn be_present(&mut self, name: &str, scope: &Scope, state: Bytes) -> Result<(), Problem> {
         self.take_turn()?;
+        let Some(sub) = self.subs.get(name) else { return Ok(()) };
+        let is_like = |one: &Sub| one.state.is_some() && one.channel.name() == sub.channel.name();
+        let entries = self.subs.values().filter(|one| one.id != sub.id && is_like(one)).count();
+        if entries >= ENTRIES_MAX {
+            let detail =
+                format!("a connection is present in a channel {ENTRIES_MAX} times at most");
+            return Err(Problem::new(Code::TooMany, detail));
+        }
         let Some(sub) = self.subs.get_mut(name) else { return Ok(()) };
         let id = sub.id;
         let sure = self.inbox.be_present(id, user(scope), state.clone())?;
