@@ -17,6 +17,7 @@ mod functions;
 mod names;
 mod node;
 mod pattern;
+mod required;
 mod rules;
 mod source;
 mod spots;

@@ -5,10 +5,13 @@ use crate::compile::{self, Expression};
 use crate::document::Request;
 use crate::evaluate::{Evaluation, Fault};
 use crate::pattern::Kept;
+use crate::required::required;
 use crate::source::{Invalid, Operation, Source};
 use crate::value::Value;
 use crate::{Ast, FIELDS_MAX, PATTERNS_BYTES_MAX, SOURCE_BYTES_MAX, Uses};
+use domain::access::Auth;
 use domain::path::Path;
+use serde_json::Value as Json;
 
 /// The rules of a collection. Made once, shared by reference.
 #[derive(Debug, Default)]
@@ -122,6 +125,12 @@ impl Rules {
     /// Whether some field has a rule for reading.
     pub fn has_field_read_rules(&self) -> bool {
         self.fields.iter().any(|field| field.read.is_some())
+    }
+
+    /// Fields, and the values that they have in all documents that the operation's rule allows.
+    /// There may be more that it requires.
+    pub fn required(&self, operation: Operation, auth: Option<&Auth>) -> Vec<(Path, Json)> {
+        self.rule(operation).map(|rule| required(&rule.node, auth)).unwrap_or_default()
     }
 
     /// Whether a rule for reading says who may see this field, or something in it or around it.

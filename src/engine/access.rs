@@ -169,6 +169,12 @@ impl Viewer {
         self.by.as_ref().is_some_and(|by| !by.rules.has_rule(by.operation))
     }
 
+    /// Fields, and the values that they have in all documents that it sees.
+    pub(crate) fn required(&self) -> Vec<(domain::path::Path, serde_json::Value)> {
+        let by = self.by.as_ref();
+        by.map(|by| by.rules.required(by.operation, by.auth.as_deref())).unwrap_or_default()
+    }
+
     /// Whether it sees this field of all documents that it sees.
     pub(crate) fn sees_field(&self, path: &domain::path::Path) -> bool {
         self.by.as_ref().is_none_or(|by| !by.rules.restricts(path))

@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 
 use domain::number::{Number, is_same};
+use domain::path::Path;
 use domain::raw::{Kind, Raw};
 use serde_json::Value;
 
@@ -46,6 +47,15 @@ pub(crate) enum Bounds {
 }
 
 impl Filter {
+    /// What this filter holds of, if there is one, and where these fields have these values.
+    pub fn with_equal(filter: Option<&Self>, equal: Vec<(Path, Value)>) -> Option<Self> {
+        let equal =
+            equal.into_iter().map(|(path, value)| Node::Field(Field::Data(path), Test::Is(value)));
+        let all: Vec<Node> =
+            filter.map(|filter| filter.node.clone()).into_iter().chain(equal).collect();
+        (!all.is_empty()).then_some(Self { node: Node::And(all) })
+    }
+
     /// Whether it asks when a document was last changed.
     pub fn asks_when_changed(&self) -> bool {
         self.node.asks_of(&Field::UpdatedAt)

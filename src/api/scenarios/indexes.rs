@@ -274,6 +274,35 @@ async fn an_index_tells_nothing_of_fields_that_are_hidden() {
     assert_eq!(asked(json!({"where": first, "count": true})).await.json()["total"], 1);
 }
 
+/// A rule says whose documents somebody sees: an index finds just those.
+#[actix_web::test]
+async fn what_a_rule_requires_is_looked_for() {
+    let rig = Rig::with(engine::Options { query_documents_max: 3, ..Default::default() }).await;
+    let settings = json!({
+        "rules": {"list": "resource.open && resource.team == 'red' && 1.0 < 2.0"},
+        "indexes": [{"fields": [{"field": "team"}, {"field": "n", "direction": "desc"}]}],
+    });
+    configure(&rig, "c", settings).await;
+    for n in 0..12 {
+        let team = ["red", "blue", "green", "grey"][n % 4];
+        let data = json!({"team": team, "n": n, "open": n != 4});
+        rig.ask("PUT", &format!("collections/c/documents/d{n}"), &[], &data.to_string()).await;
+    }
+    let anybody = rig.key("publishable").await;
+    let asked = async |body: Value| {
+        rig.ask_as(&anybody, "POST", "collections/c/query", &[], &body.to_string()).await
+    };
+    let newest = json!([{"field": "n", "direction": "desc"}]);
+    assert_eq!(ids(&asked(json!({"orderBy": newest})).await), ["d8", "d0"]);
+    assert_eq!(ids(&asked(json!({})).await), ["d0", "d8"]);
+    assert_eq!(asked(json!({"count": true, "limit": 1})).await.json()["total"], 2);
+    let blue = json!({"where": {"field": "team", "op": "==", "value": "blue"}, "orderBy": newest});
+    assert_eq!(ids(&asked(blue).await), Vec::<String>::new());
+    // Whoever is past the rules has nothing to look for, and all to look at.
+    let refused = query(&rig, "c", &json!({"count": true})).await;
+    assert_eq!(refused.code(), "query-too-large");
+}
+
 #[actix_web::test]
 async fn what_is_unique_stays_so() {
     let rig = Rig::new().await;

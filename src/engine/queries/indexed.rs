@@ -8,7 +8,7 @@ use domain::DocumentId;
 use domain::projects::IndexField;
 use eventlog::ReadLimit;
 use futures_util::{StreamExt as _, stream};
-use query::{Definition, Order, Plan, Range};
+use query::{Definition, Filter, Order, Plan, Range};
 use readmodel::documents::{self as tables, IndexKey};
 
 use super::best::Best;
@@ -75,13 +75,17 @@ impl Sight<'_> {
     pub(super) async fn served(&self, order: &Order) -> Result<Vec<Served>, Error> {
         let wanted = &self.wanted;
         let none = Ok(Vec::new());
-        if wanted.as_of.is_some() || (wanted.filter.is_none() && order.is_by_id()) {
+        if wanted.as_of.is_some() {
             return none;
         }
         let project = self.engine.catalog.project(wanted.project);
         let Some(known) = project.and_then(|project| project.indexes(wanted.collection)) else {
             return none;
         };
+        let filter = self.narrowed();
+        if filter.is_none() && order.is_by_id() {
+            return none;
+        }
         let rows = tables::indexes(&*self.view, wanted.project, wanted.collection.as_str()).await?;
         let mut usable = Vec::new();
         for row in rows.iter().filter(|row| row.is_usable()) {
@@ -93,13 +97,18 @@ impl Sight<'_> {
             usable.extend(definition.filter(is_open).map(|definition| (&row.id, definition)));
         }
         let definitions: Vec<&Definition> = usable.iter().map(|(_, one)| *one).collect();
-        let plans = query::plans(wanted.filter, order, &definitions).into_iter();
+        let plans = query::plans(filter.as_ref(), order, &definitions).into_iter();
         Ok(plans
             .map(|plan| {
                 let (id, definition) = usable[plan.index];
                 Served { plan, id: id.to_string(), definition: definition.clone() }
             })
             .collect())
+    }
+
+    /// The filter with what must hold of a document for its asker to see it.
+    fn narrowed(&self) -> Option<Filter> {
+        Filter::with_equal(self.wanted.filter, self.wanted.viewer.required())
     }
 
     /// A page by an index.
